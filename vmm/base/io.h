@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SPMVM_BASE_IO_H
+#define SPMVM_BASE_IO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/base/buf.h"
+#include "vmm/base/error.h"
+
+/*
+ * Files, read and written whole. Interrupted calls go on; descriptors are opened with O_CLOEXEC.
+ */
+
+/* Closes *fd unless it is negative, and sets it to -1. */
+void io_close(int *fd);
+
+/* Reads exactly size bytes at offset; -EIO when the file ends before. Positional, so any thread may use the descriptor. */
+int io_pread_all(int fd, void *bytes, size_t size, uint64_t offset);
+
+/* Writes all of it, in as many calls as it takes. -errno; part of it may be written then (-EAGAIN on a full non-blocking fd). */
+int io_write_all(int fd, const void *bytes, size_t size);
+
+/*
+ * Appends a file of at most limit bytes to buf (also one of /proc or /sys, whose size is not known before). -EFBIG above limit.
+ * The error (status as given) names the path; buf is then as it was before.
+ */
+int io_read_file(const char *path, size_t limit, struct buf *buf, enum exit_status status, struct error *err);
+
+/* The decimal number at the start of a small file of /proc or /sys, such as nr_hugepages; -errno, -EINVAL when there is none. */
+int io_read_number(const char *path, uint64_t *value);
+
+#endif
