@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SPMVM_DEVICES_POWER_H
+#define SPMVM_DEVICES_POWER_H
+
+#include "devices/device.h"
+
+/*
+ * The ways in which a guest ends the machine: the sleep and reset registers of hardware-reduced ACPI (ACPI 6.5 §4.8.3.7, §4.8.3.6),
+ * and the reset line of the PC's keyboard controller for a guest without ACPI. FADT and DSDT name these very ports. All are one byte wide.
+ */
+#define POWER_PORTS_START        UINT64_C(0x600)
+#define POWER_SLEEP_CONTROL_PORT 0x600 /* SLP_TYP in bits 2..4, SLP_EN bit 5; reads 0 */
+#define POWER_SLEEP_STATUS_PORT  0x601 /* WAK_STS bit 7, reads 0 */
+#define POWER_RESET_PORT         0x602 /* POWER_RESET_VALUE resets, other values do nothing; reads 0 */
+#define POWER_RESET_VALUE        0x01
+#define POWER_SLEEP_TYPE_S5      5
+#define POWER_KEYBOARD_PORT      0x64 /* the 8042's command port: 0xfe pulses reset; what Linux tries when ACPI fails */
+#define POWER_KEYBOARD_RESET     0xfe
+
+struct power {
+	struct dev_sink sink;
+};
+
+void power_init(struct power *power, struct dev_sink sink);
+void power_wants(struct dev_wants *wants);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "devices/debug_exit.h"
+#include "tests/unit/unit.h"
+
+struct exits {
+	int count;
+	uint32_t status;
+};
+
+static void on_request(void *context, enum dev_request request, uint32_t value)
+{
+	struct exits *exits = context;
+
+	assert_int_equal(request, DEV_REQUEST_EXIT);
+	exits->count++;
+	exits->status = value;
+}
+
+static void plug(struct bus *bus, struct debug_exit *debug_exit, struct exits *exits)
+{
+	struct dev_wants wants;
+
+	debug_exit_init(debug_exit, (struct dev_sink){on_request, exits});
+	debug_exit_wants(&wants);
+	assert_int_equal(wants.io_count, 1);
+	assert_int_equal(wants.io[0].space, BUS_PIO);
+	assert_int_equal(wants.io[0].range.start, 0xf4);
+	assert_null(wants.acpi_hid);
+	assert_false(wants.irq);
+	assert_int_equal(bus_add(bus, wants.io[0].range, wants.io[0].ops, debug_exit), 0);
+}
+
+static void the_low_byte_is_the_status(void **state)
+{
+	const struct {
+		unsigned size;
+		uint64_t value;
+		uint32_t status;
+	} cases[] = {{1, 0, 0},   {1, 3, 3},          {1, 255, 255},        {2, 0x0107, 7},
+		     {4, 42, 42}, {4, 0xffffff00, 0}, {4, 0x12345678, 0x78}};
+	struct debug_exit debug_exit;
+	struct bus bus = {0};
+	struct exits exits;
+
+	(void)state;
+	plug(&bus, &debug_exit, &exits);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		exits = (struct exits){.status = 1000};
+		assert_true(bus_write(&bus, DEBUG_EXIT_PORT, cases[i].size, cases[i].value));
+		assert_int_equal(exits.count, 1);
+		assert_int_equal(exits.status, cases[i].status);
+	}
+}
+
+static void nothing_else_asks(void **state)
+{
+	struct exits exits = {0};
+	struct debug_exit debug_exit;
+	struct bus bus = {0};
+	uint64_t value = 1;
+
+	(void)state;
+	plug(&bus, &debug_exit, &exits);
+	assert_true(bus_read(&bus, DEBUG_EXIT_PORT, 4, &value));
+	assert_int_equal(value, 0);
+	assert_false(bus_write(&bus, DEBUG_EXIT_PORT, 8, 1));
+	for (uint64_t port = DEBUG_EXIT_PORT + 1; port < DEBUG_EXIT_PORT + 4; port++)
+		assert_true(bus_write(&bus, port, 1, 1));
+	assert_false(bus_write(&bus, DEBUG_EXIT_PORT - 1, 2, 0x0101));
+	assert_int_equal(exits.count, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_low_byte_is_the_status),
+		cmocka_unit_test(nothing_else_asks),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
