@@ -183,8 +183,10 @@ struct list_part {
 static int read_part(struct token token, const char **at, uint64_t max, struct list_part *part, struct error *err)
 {
 	const char *from = *at;
-	int code = read_number(token, at, 0, max, &part->first, err);
+	int code;
 
+	*part = (struct list_part){0, 0};
+	code = read_number(token, at, 0, max, &part->first, err);
 	if (code < 0)
 		return code;
 	part->last = part->first;

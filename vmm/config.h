@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SPMVM_CONFIG_H
+#define SPMVM_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/base/error.h"
+#include "vmm/base/log.h"
+#include "vmm/base/node_set.h"
+#include "vmm/memory/backend.h"
+
+/*
+ * The description of a machine: first as the options said it, piece by piece (config_raw), then checked as a whole and completed with defaults
+ * (config). Both are plain data. From config_from() on the description is const.
+ */
+#define CONFIG_CPUS_MAX         255u /* APIC ids below 255 keep every guest in the range that needs no interrupt remapping */
+#define CONFIG_SPM_MAX          1024u
+#define CONFIG_MEM_MAX          256u
+#define CONFIG_ID_MAX           63u /* characters: a letter, then letters, digits, '-', '_' and '.' */
+#define CONFIG_MEM_DEFAULT      GIB
+#define CONFIG_DISTANCE_LOCAL   10u
+#define CONFIG_DISTANCE_DEFAULT 20u
+
+enum serial_mode { SERIAL_STDIO, SERIAL_FILE, SERIAL_NONE };
+
+/* --------------------------------------------------------------------- as typed */
+
+/* One --mem or --spm; unset keys are zero and their has_ flag is false. */
+struct raw_memory {
+	const char *argument; /* as typed, for messages; borrowed from argv */
+	uint64_t size;
+	uint32_t node;
+	bool has_node;
+	struct backend_source source;
+	bool has_policy;  /* without it, host nodes mean HOST_POLICY_BIND */
+	uint64_t address; /* --spm only, like the rest */
+	bool has_address;
+	char id[CONFIG_ID_MAX + 1]; /* empty when not given */
+	bool mixed;
+};
+
+struct raw_numa {
+	const char *argument;
+	uint32_t node;
+	struct {
+		uint64_t words[4];
+	} cpus; /* a set of CPU numbers 0..255 */
+};
+
+struct raw_distance {
+	const char *argument;
+	uint32_t from, to;
+	uint8_t distance;
+};
+
+struct raw_file { /* --file PATH[:GUEST_PATH] */
+	const char *argument;
+};
+
+/* Everything that the command line said. Arrays are heap, owned; strings are borrowed from argv. */
+struct config_raw {
+	struct raw_memory *mem, *spm;
+	size_t mem_count, spm_count;
+	struct raw_numa *numa;
+	size_t numa_count;
+	struct raw_distance *distances;
+	size_t distance_count;
+	struct raw_file *files;
+	size_t file_count;
+	uint32_t cpus;                                           /* 0 when not given */
+	uint64_t maxmem;                                         /* 0 when not given */
+	const char *kernel, *initrd, *append, *modules, *script; /* NULL when not given */
+	enum serial_mode serial;
+	const char *serial_path; /* of SERIAL_FILE */
+	enum log_level log_level;
+	unsigned phys_bits; /* plan only: 0 when not given */
+	bool force;         /* --force: boot even on a software KVM backend */
+};
+
+void config_raw_init(struct config_raw *raw);
+void config_raw_release(struct config_raw *raw);
+
+/* --------------------------------------------------------------------- as checked */
+
+struct config_memory {
+	char option[CONFIG_ID_MAX +
+		    16];            /* how messages name it: "--spm id=hbm0", "--mem number 2", "--mem" when alone */
+	char id[CONFIG_ID_MAX + 1]; /* "hbm0"; "spm0", "ram0" by default; unique */
+	uint64_t size;
+	uint32_t node;
+	struct backend_source source;
+	uint64_t address; /* --spm only */
+	bool has_address;
+	bool mixed;
+};
+
+struct config {
+	struct config_memory *mem, *spm; /* at least one mem; heap, owned */
+	size_t mem_count, spm_count;
+	uint32_t cpu_count;  /* at least 1 */
+	uint32_t *cpu_nodes; /* the node of each CPU; heap, owned */
+	uint32_t node_count; /* nodes are 0 .. node_count - 1 without a gap, those with CPUs first */
+	uint8_t *distances;  /* node_count * node_count, row "from"; heap, owned */
+	uint64_t maxmem;     /* 0 or at least what RAM and blocks come to */
+	const char *kernel, *initrd, *append, *modules, *script; /* borrowed; NULL when not given */
+	const char *const *files;                                /* heap array, owned; strings borrowed */
+	size_t file_count;
+	enum serial_mode serial;
+	const char *serial_path;
+	enum log_level log_level;
+	unsigned phys_bits; /* 0 when not given */
+	bool force;
+	/* what the user should know although it is no error, such as a mixed node; heap array of heap strings, owned */
+	char **warnings;
+	size_t warning_count;
+};
+
+/*
+ * Checks the whole description and completes it: pure, no host is asked. EXIT_STATUS_CONFIG for a machine that cannot be; the caller
+ * owns *config on success, and the strings that it borrows (those of raw) outlive it. On failure nothing is left to release.
+ *
+ * The rules (what Linux makes of a table that breaks them is in the README):
+ *
+ *   sizes       at most 2^52 bytes, a multiple of 2 MiB and of hugetlb=; --maxmem at least their sum
+ *   nodes       each has CPUs or memory or both, the numbers have no gap, and those with CPUs come first, because Linux
+ *               numbers nodes in that order
+ *   RAM         1 GiB on node 0 when there is no --mem
+ *   SPM blocks  have a node of their own: refused, naming both owners, when the node has RAM, CPUs or another block, unless each
+ *               block there says mixed=on, which then is a warning. This is policy, not specification: ACPI's HMAT describes
+ *               performance by proximity domain, so blocks that share one lose their own figures.
+ *   CPUs        each is in exactly one node; without --numa all are in node 0
+ *   distances   11 to 254 between different nodes (20 when nothing is said), 10 and only 10 to itself; one direction implies the
+ *               other unless both are given (ACPI 6.5 §5.2.17)
+ *   ids         unique over all memory; "ram0", "spm0" and so on by position when none is given
+ *   policy      policy= needs host-nodes=, and bind is the default with them
+ *   boot        --initrd replaces the built-in initramfs, so it excludes --modules, --script and --file
+ */
+int config_from(struct config *config, const struct config_raw *raw, struct error *err);
+
+void config_release(struct config *config);
+
+#endif

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmm/config_nodes.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "vmm/base/parse.h"
+
+/* ACPI 6.5 §5.2.17: 0 to 9 are reserved, 10 is local, 255 means that the other node cannot be reached. */
+enum { DISTANCE_REMOTE_MIN = 11, DISTANCE_REMOTE_MAX = 254 };
+
+/* Stands for "in no node yet". */
+enum { NODE_NONE = NODES_MAX };
+
+static bool numa_has_cpu(const struct raw_numa *numa, uint32_t cpu)
+{
+	return (numa->cpus.words[cpu / 64] >> (cpu % 64) & 1) != 0;
+}
+
+static int place_one(struct config *config, const struct raw_numa *numa, uint32_t cpu, struct error *err)
+{
+	if (cpu >= config->cpu_count)
+		return error_set(err, EXIT_STATUS_CONFIG, EINVAL,
+				 "--numa %s: CPU %" PRIu32 " does not exist: CPUs are 0 to %" PRIu32
+				 "; list fewer or give more with --cpus",
+				 numa->argument, cpu, config->cpu_count - 1);
+	if (config->cpu_nodes[cpu] != NODE_NONE)
+		return error_set(err, EXIT_STATUS_CONFIG, EINVAL,
+				 "--numa %s: CPU %" PRIu32 " is in node %" PRIu32
+				 " already and cannot be in node %" PRIu32 " too; list it once",
+				 numa->argument, cpu, config->cpu_nodes[cpu], numa->node);
+	config->cpu_nodes[cpu] = numa->node;
+	return 0;
+}
+
+int config_place_cpus(struct config *config, const struct config_raw *raw, struct error *err)
+{
+	config->cpu_count = raw->cpus != 0 ? raw->cpus : 1;
+	if (config->cpu_count > CONFIG_CPUS_MAX)
+		return error_set(err, EXIT_STATUS_CONFIG, EINVAL, "--cpus %" PRIu32 ": use 1 to %u", config->cpu_count,
+				 CONFIG_CPUS_MAX);
+	config->cpu_nodes = calloc(config->cpu_count, sizeof(*config->cpu_nodes));
+	if (config->cpu_nodes == NULL)
+		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "no memory for the machine's description");
+	if (raw->numa_count == 0)
+		return 0;
+	for (uint32_t cpu = 0; cpu < config->cpu_count; cpu++)
+		config->cpu_nodes[cpu] = NODE_NONE;
+	for (size_t i = 0; i < raw->numa_count; i++) {
+		if (raw->numa[i].node >= NODES_MAX)
+			return error_set(err, EXIT_STATUS_CONFIG, ERANGE,
+					 "--numa %s: node %" PRIu32 " is out of range; use 0 to %d",
+					 raw->numa[i].argument, raw->numa[i].node, NODES_MAX - 1);
+		for (uint32_t cpu = 0; cpu < 256; cpu++) {
+			int code = 0;
+
+			if (numa_has_cpu(&raw->numa[i], cpu))
+				code = place_one(config, &raw->numa[i], cpu, err);
+			if (code < 0)
+				return code;
+		}
+	}
+	for (uint32_t cpu = 0; cpu < config->cpu_count; cpu++) {
+		if (config->cpu_nodes[cpu] == NODE_NONE)
+			return error_set(
+				err, EXIT_STATUS_CONFIG, EINVAL,
+				"CPU %" PRIu32 " of 0 to %" PRIu32
+				" is in no node: with --numa every CPU needs one; add --numa node=N,cpus=%" PRIu32,
+				cpu, config->cpu_count - 1, cpu);
+	}
+	return 0;
+}
+
+/* What is on which node. */
+struct occupancy {
+	struct node_set cpus, memory;
+	uint32_t highest;
+};
+
+static void occupy(struct node_set *set, struct occupancy *occupancy, uint32_t node)
+{
+	node_set_add(set, node);
+	if (node > occupancy->highest)
+		occupancy->highest = node;
+}
+
+int config_number_nodes(struct config *config, struct error *err)
+{
+	struct occupancy is = {0};
+	uint32_t without_cpus = NODE_NONE; /* the first node that has none */
+
+	for (uint32_t cpu = 0; cpu < config->cpu_count; cpu++)
+		occupy(&is.cpus, &is, config->cpu_nodes[cpu]);
+	for (size_t i = 0; i < config->mem_count; i++)
+		occupy(&is.memory, &is, config->mem[i].node);
+	for (size_t i = 0; i < config->spm_count; i++)
+		occupy(&is.memory, &is, config->spm[i].node);
+	for (uint32_t node = 0; node <= is.highest; node++) {
+		bool has_cpus = node_set_has(&is.cpus, node);
+
+		if (!has_cpus && !node_set_has(&is.memory, node))
+			return error_set(err, EXIT_STATUS_CONFIG, EINVAL,
+					 "node %" PRIu32
+					 " has neither CPUs nor memory: nodes are numbered without gaps, and node "
+					 "%" PRIu32 " is in use; give node %" PRIu32
+					 " something or lower the numbers above it",
+					 node, is.highest, node);
+		if (!has_cpus && without_cpus == NODE_NONE)
+			without_cpus = node;
+		if (has_cpus && without_cpus != NODE_NONE)
+			return error_set(
+				err, EXIT_STATUS_CONFIG, EINVAL,
+				"node %" PRIu32 " has no CPUs but node %" PRIu32
+				" has: Linux numbers nodes with CPUs first, so the guest's numbers would differ; "
+				"exchange %" PRIu32 " and %" PRIu32,
+				without_cpus, node, without_cpus, node);
+	}
+	config->node_count = is.highest + 1;
+	return 0;
+}
+
+/* Text for whatever else is on the node of a block: a CPU, RAM, or another block. Empty when the block is alone. */
+struct owner {
+	char text[CONFIG_ID_MAX + 64];
+};
+
+static struct owner other_owner(const struct config *config, const struct config_memory *block)
+{
+	struct owner owner = {""};
+
+	for (size_t i = 0; i < config->mem_count; i++) {
+		if (config->mem[i].node == block->node) {
+			snprintf(owner.text, sizeof(owner.text), "%s (%s of RAM)", config->mem[i].option,
+				 size_text(config->mem[i].size).text);
+			return owner;
+		}
+	}
+	for (uint32_t cpu = 0; cpu < config->cpu_count; cpu++) {
+		if (config->cpu_nodes[cpu] == block->node) {
+			snprintf(owner.text, sizeof(owner.text), "CPU %" PRIu32, cpu);
+			return owner;
+		}
+	}
+	for (size_t i = 0; i < config->spm_count; i++) {
+		if (&config->spm[i] != block && config->spm[i].node == block->node) {
+			snprintf(owner.text, sizeof(owner.text), "%s", config->spm[i].option);
+			return owner;
+		}
+	}
+	return owner;
+}
+
+int config_check_sharing(struct config *config, struct error *err)
+{
+	struct node_set warned = {{0}};
+
+	for (size_t i = 0; i < config->spm_count; i++) {
+		const struct config_memory *block = &config->spm[i];
+		struct owner owner = other_owner(config, block);
+
+		if (owner.text[0] != '\0' && !block->mixed)
+			return error_set(
+				err, EXIT_STATUS_CONFIG, EINVAL,
+				"%s: node %" PRIu32
+				" has %s already, and figures and drivers tell blocks apart by node; use a node "
+				"of its own or add mixed=on to each block there",
+				block->option, block->node, owner.text);
+	}
+	for (size_t i = 0; i < config->spm_count; i++) {
+		const struct config_memory *block = &config->spm[i];
+		struct owner owner = other_owner(config, block);
+		int code;
+
+		if (owner.text[0] == '\0' || node_set_has(&warned, block->node))
+			continue;
+		node_set_add(&warned, block->node);
+		code = config_warn(
+			config, err,
+			"node %" PRIu32 " is shared by %s and %s (mixed=on): the guest cannot tell their "
+			"performance apart, and a driver that looks for its block by node finds more than one",
+			block->node, block->option, owner.text);
+		if (code < 0)
+			return code;
+	}
+	return 0;
+}
+
+static int check_distance(const struct config *config, const struct raw_distance *distance, struct error *err)
+{
+	uint32_t unknown = distance->from >= config->node_count ? distance->from : distance->to;
+	bool is_local = distance->from == distance->to;
+
+	if (unknown >= config->node_count)
+		return error_set(err, EXIT_STATUS_CONFIG, EINVAL,
+				 "--distance %s: node %" PRIu32 " does not exist: nodes are 0 to %" PRIu32
+				 "; nodes come from --mem, --spm and --numa",
+				 distance->argument, unknown, config->node_count - 1);
+	if (is_local && distance->distance != CONFIG_DISTANCE_LOCAL)
+		return error_set(err, EXIT_STATUS_CONFIG, EINVAL,
+				 "--distance %s: a node is at distance %u of itself; leave the option out",
+				 distance->argument, CONFIG_DISTANCE_LOCAL);
+	if (!is_local && (distance->distance < DISTANCE_REMOTE_MIN || distance->distance > DISTANCE_REMOTE_MAX))
+		return error_set(
+			err, EXIT_STATUS_CONFIG, EINVAL,
+			"--distance %s: %u is not a distance between two nodes (10 is local, 255 unreachable); use %d "
+			"to %d",
+			distance->argument, distance->distance, DISTANCE_REMOTE_MIN, DISTANCE_REMOTE_MAX);
+	return 0;
+}
+
+/* Enters what was given; 0 stays where nothing was. */
+static int enter_distances(struct config *config, const struct config_raw *raw, struct error *err)
+{
+	for (size_t i = 0; i < raw->distance_count; i++) {
+		const struct raw_distance *distance = &raw->distances[i];
+		int code = check_distance(config, distance, err);
+		uint8_t *entry;
+
+		if (code < 0)
+			return code;
+		entry = &config->distances[(size_t)distance->from * config->node_count + distance->to];
+		if (*entry != 0 && *entry != distance->distance)
+			return error_set(err, EXIT_STATUS_CONFIG, EINVAL,
+					 "--distance %s: another --distance says %u for the same direction; keep one",
+					 distance->argument, *entry);
+		*entry = distance->distance;
+	}
+	return 0;
+}
+
+int config_fill_distances(struct config *config, const struct config_raw *raw, struct error *err)
+{
+	size_t count = config->node_count;
+	int code;
+
+	config->distances = calloc(count * count, 1);
+	if (config->distances == NULL)
+		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "no memory for the machine's description");
+	code = enter_distances(config, raw, err);
+	if (code < 0)
+		return code;
+	for (size_t from = 0; from < count; from++) {
+		config->distances[from * count + from] = CONFIG_DISTANCE_LOCAL;
+		for (size_t to = from + 1; to < count; to++) {
+			uint8_t *there = &config->distances[from * count + to];
+			uint8_t *back = &config->distances[to * count + from];
+
+			if (*there == 0)
+				*there = *back != 0 ? *back : CONFIG_DISTANCE_DEFAULT;
+			if (*back == 0)
+				*back = *there;
+		}
+	}
+	return 0;
+}

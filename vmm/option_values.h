@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SPMVM_OPTION_VALUES_H
+#define SPMVM_OPTION_VALUES_H
+
+#include "vmm/options.h"
+
+/*
+ * What stands behind each option's name, for options.c only: one function an option, which enters argument into options. argument
+ * is never NULL (empty for an option without a value) and lives as long as argv. Errors are EXIT_STATUS_USAGE and name the
+ * value, its column and the remedy; options.c puts the option before them.
+ */
+int option_mem(struct options *options, const char *argument, struct error *err);
+int option_spm(struct options *options, const char *argument, struct error *err);
+int option_cpus(struct options *options, const char *argument, struct error *err);
+int option_numa(struct options *options, const char *argument, struct error *err);
+int option_distance(struct options *options, const char *argument, struct error *err);
+int option_maxmem(struct options *options, const char *argument, struct error *err);
+int option_kernel(struct options *options, const char *argument, struct error *err);
+int option_initrd(struct options *options, const char *argument, struct error *err);
+int option_append(struct options *options, const char *argument, struct error *err);
+int option_modules(struct options *options, const char *argument, struct error *err);
+int option_script(struct options *options, const char *argument, struct error *err);
+int option_file(struct options *options, const char *argument, struct error *err);
+int option_serial(struct options *options, const char *argument, struct error *err);
+int option_log(struct options *options, const char *argument, struct error *err);
+int option_phys_bits(struct options *options, const char *argument, struct error *err);
+int option_force(struct options *options, const char *argument, struct error *err);
+int option_format(struct options *options, const char *argument, struct error *err);
+int option_tables(struct options *options, const char *argument, struct error *err);
+
+/*
+ * Makes room for one more element behind count in a heap array, and returns its zeroed place; the caller counts it. NULL with err
+ * set when memory runs out. array is the address of the array's pointer.
+ */
+void *option_grow(void *array, size_t count, size_t element_size, struct error *err);
+
+#endif

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmm/options.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/option_values.h"
+
+enum scope { SCOPE_BOTH, SCOPE_RUN, SCOPE_PLAN };
+
+struct option {
+	const char *name;       /* without the dashes */
+	const char *value_name; /* NULL when the option takes no value */
+	enum scope scope;
+	bool repeatable;
+	int (*parse)(struct options *options, const char *argument, struct error *err);
+};
+
+static const struct option OPTIONS[] = {
+	{"mem", "SIZE or size=SIZE[,node=N]", SCOPE_BOTH, true, option_mem},
+	{"spm", "size=SIZE,node=N", SCOPE_BOTH, true, option_spm},
+	{"maxmem", "SIZE", SCOPE_BOTH, false, option_maxmem},
+	{"cpus", "N", SCOPE_BOTH, false, option_cpus},
+	{"numa", "node=N,cpus=LIST", SCOPE_BOTH, true, option_numa},
+	{"distance", "FROM:TO=DISTANCE", SCOPE_BOTH, true, option_distance},
+	{"kernel", "FILE", SCOPE_BOTH, false, option_kernel},
+	{"initrd", "FILE", SCOPE_BOTH, false, option_initrd},
+	{"append", "TEXT", SCOPE_BOTH, false, option_append},
+	{"modules", "DIR", SCOPE_BOTH, false, option_modules},
+	{"script", "FILE", SCOPE_BOTH, false, option_script},
+	{"file", "PATH[:GUEST_PATH]", SCOPE_BOTH, true, option_file},
+	{"serial", "stdio, file:PATH or none", SCOPE_BOTH, false, option_serial},
+	{"log", "LEVEL", SCOPE_BOTH, false, option_log},
+	{"force", NULL, SCOPE_RUN, false, option_force},
+	{"phys-bits", "N", SCOPE_PLAN, false, option_phys_bits},
+	{"format", "text or json", SCOPE_PLAN, false, option_format},
+	{"tables", "DIR", SCOPE_PLAN, false, option_tables},
+};
+enum { OPTION_COUNT = sizeof(OPTIONS) / sizeof(OPTIONS[0]), NAME_MAX_LENGTH = 16 };
+
+/* Where the parser stands. */
+struct parser {
+	struct options *options;
+	int argc;
+	char *const *argv;
+	int next;                /* index of the word that is looked at next */
+	bool seen[OPTION_COUNT]; /* which options were there */
+};
+
+/* One word "--name" or "--name=value", taken apart. */
+struct word {
+	const char *text;  /* the name, without the dashes; not NUL-terminated */
+	size_t length;     /* of the name */
+	const char *value; /* behind '=', or NULL */
+};
+
+static struct word word_from(const char *argument)
+{
+	struct word word = {.text = argument + 2};
+
+	word.length = strcspn(word.text, "=");
+	if (word.text[word.length] == '=')
+		word.value = word.text + word.length + 1;
+	return word;
+}
+
+static bool word_is(struct word word, const char *name)
+{
+	return strlen(name) == word.length && memcmp(word.text, name, word.length) == 0;
+}
+
+static size_t smallest(size_t a, size_t b, size_t c)
+{
+	size_t least = a < b ? a : b;
+
+	return least < c ? least : c;
+}
+
+/*
+ * The Levenshtein distance: how many characters must be added, removed or changed to turn word into name. word has at most
+ * NAME_MAX_LENGTH + 2 characters. Keeps one row of the usual matrix.
+ */
+static size_t edit_distance(struct word word, const char *name)
+{
+	size_t row[NAME_MAX_LENGTH + 3];
+
+	for (size_t i = 0; i <= word.length; i++)
+		row[i] = i;
+	for (size_t n = 0; name[n] != '\0'; n++) {
+		size_t diagonal = row[0];
+
+		row[0] = n + 1;
+		for (size_t i = 0; i < word.length; i++) {
+			size_t above = row[i + 1];
+
+			row[i + 1] = smallest(above + 1, row[i] + 1, diagonal + (word.text[i] != name[n]));
+			diagonal = above;
+		}
+	}
+	return row[word.length];
+}
+
+/* The name that was probably meant, or NULL. Short words need to be closer, or every one of them is like every other. */
+static const char *nearest_name(struct word word)
+{
+	size_t best = word.length <= 4 ? 2 : 3; /* one more than what is still close */
+	const char *nearest = NULL;
+
+	if (word.length > NAME_MAX_LENGTH + 2)
+		return NULL;
+	for (size_t i = 0; i < OPTION_COUNT + 2; i++) {
+		const char *name = i < OPTION_COUNT ? OPTIONS[i].name : i == OPTION_COUNT ? "help" : "version";
+		size_t distance = edit_distance(word, name);
+
+		if (distance < best) {
+			best = distance;
+			nearest = name;
+		}
+	}
+	return nearest;
+}
+
+static int unknown_option(struct word word, struct error *err)
+{
+	const char *nearest = nearest_name(word);
+
+	if (nearest != NULL)
+		return error_set(err, EXIT_STATUS_USAGE, EINVAL, "unknown option --%.*s; did you mean --%s?",
+				 (int)word.length, word.text, nearest);
+	return error_set(err, EXIT_STATUS_USAGE, EINVAL, "unknown option --%.*s; spmvm --help lists the options",
+			 word.length > 80 ? 80 : (int)word.length, word.text);
+}
+
+static int unknown_argument(const struct parser *parser, const char *argument, struct error *err)
+{
+	if (strcmp(argument, "run") == 0 || strcmp(argument, "plan") == 0)
+		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
+				 "unexpected '%s' (argument %d): the command comes first; write spmvm %s OPTIONS",
+				 argument, parser->next, argument);
+	return error_set(err, EXIT_STATUS_USAGE, EINVAL,
+			 "unexpected '%.80s' (argument %d): it is no option; spmvm --help lists the options", argument,
+			 parser->next);
+}
+
+/* Whether the option may stand here: in this command, and not a second time. */
+static int check_place(struct parser *parser, const struct option *option, struct error *err)
+{
+	bool is_plan = parser->options->command == COMMAND_PLAN;
+	bool *seen = &parser->seen[option - OPTIONS];
+
+	if (option->scope == SCOPE_PLAN && !is_plan)
+		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
+				 "--%s belongs to spmvm plan; write spmvm plan OPTIONS or leave it out", option->name);
+	if (option->scope == SCOPE_RUN && is_plan)
+		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
+				 "--%s belongs to spmvm run: plan starts no machine; leave it out", option->name);
+	if (*seen && !option->repeatable)
+		return error_set(err, EXIT_STATUS_USAGE, EINVAL, "--%s is given twice; give it once", option->name);
+	*seen = true;
+	return 0;
+}
+
+/* Finds the option's value: behind '=', or the next word. */
+static int take_value(struct parser *parser, const struct option *option, struct word word, const char **value,
+		      struct error *err)
+{
+	const char *follows = parser->next < parser->argc ? parser->argv[parser->next] : NULL;
+
+	if (option->value_name == NULL) {
+		*value = "";
+		if (word.value != NULL)
+			return error_set(err, EXIT_STATUS_USAGE, EINVAL, "--%s takes no value; leave '=%.40s' out",
+					 option->name, word.value);
+		return 0;
+	}
+	if (word.value != NULL) {
+		*value = word.value;
+		return 0;
+	}
+	if (follows == NULL)
+		return error_set(err, EXIT_STATUS_USAGE, EINVAL, "--%s has no value; use --%s with %s", option->name,
+				 option->name, option->value_name);
+	/* a forgotten value is far more likely than one that starts like an option */
+	if (strncmp(follows, "--", 2) == 0)
+		return error_set(
+			err, EXIT_STATUS_USAGE, EINVAL,
+			"--%s has no value: %.40s follows; use --%s with %s, or --%s=%.40s if that is the value",
+			option->name, follows, option->name, option->value_name, option->name, follows);
+	*value = follows;
+	parser->next++;
+	return 0;
+}
+
+static int parse_option(struct parser *parser, struct word word, struct error *err)
+{
+	const struct option *option = NULL;
+	const char *value = NULL;
+	int code;
+
+	for (size_t i = 0; i < OPTION_COUNT && option == NULL; i++) {
+		if (word_is(word, OPTIONS[i].name))
+			option = &OPTIONS[i];
+	}
+	if (option == NULL)
+		return unknown_option(word, err);
+	code = check_place(parser, option, err);
+	if (code == 0)
+		code = take_value(parser, option, word, &value, err);
+	if (code < 0)
+		return code;
+	code = option->parse(parser->options, value, err);
+	if (code < 0)
+		error_prefix(err, "--%s %s: ", option->name, *value != '\0' ? value : "''");
+	return code;
+}
+
+/* All words behind the command; stops at --help and --version. */
+static int parse_words(struct parser *parser, struct error *err)
+{
+	int code = 0;
+
+	while (code == 0 && parser->next < parser->argc) {
+		const char *argument = parser->argv[parser->next];
+		struct word word;
+
+		if (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0) {
+			parser->options->command = COMMAND_HELP;
+			return 0;
+		}
+		if (strcmp(argument, "--version") == 0) {
+			parser->options->command = COMMAND_VERSION;
+			return 0;
+		}
+		if (strncmp(argument, "--", 2) != 0 || argument[2] == '\0' || argument[2] == '=')
+			return unknown_argument(parser, argument, err);
+		word = word_from(argument);
+		parser->next++;
+		code = parse_option(parser, word, err);
+	}
+	return code;
+}
+
+int options_parse(struct options *options, int argc, char *const argv[], struct error *err)
+{
+	struct parser parser = {.options = options, .argc = argc, .argv = argv, .next = 1};
+	int code;
+
+	*options = (struct options){.command = COMMAND_RUN, .plan_format = PLAN_TEXT};
+	config_raw_init(&options->raw);
+	if (argc > 1 && strcmp(argv[1], "plan") == 0)
+		options->command = COMMAND_PLAN;
+	if (argc > 1 && (strcmp(argv[1], "run") == 0 || strcmp(argv[1], "plan") == 0))
+		parser.next = 2;
+	code = parse_words(&parser, err);
+	if (code < 0)
+		options_release(options);
+	return code;
+}
+
+void options_release(struct options *options)
+{
+	if (options == NULL)
+		return;
+	config_raw_release(&options->raw);
+	*options = (struct options){0};
+	config_raw_init(&options->raw);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SPMVM_OPTIONS_H
+#define SPMVM_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "vmm/base/error.h"
+#include "vmm/config.h"
+
+/* The command line: "spmvm [run] OPTIONS" and "spmvm plan OPTIONS". Knows words and numbers, no machine. */
+enum command { COMMAND_RUN, COMMAND_PLAN, COMMAND_HELP, COMMAND_VERSION };
+enum plan_format { PLAN_TEXT, PLAN_JSON };
+
+struct options {
+	enum command command;
+	enum plan_format plan_format;
+	const char *plan_tables; /* folder for --tables, or NULL; borrowed from argv */
+	struct config_raw raw;   /* owned */
+};
+
+/*
+ * Parses argv (argv[0] is skipped). EXIT_STATUS_USAGE; the text starts with the option as typed. The caller calls options_release() after
+ * success only; on failure nothing is left to release. argv outlives the options. --help and --version end the parsing where they stand.
+ */
+int options_parse(struct options *options, int argc, char *const argv[], struct error *err);
+
+void options_release(struct options *options);
+
+/* What --help prints: usage, every option with its unit, default and bound, examples, exit statuses. */
+void options_help(FILE *out);
+
+#endif

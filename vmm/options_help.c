@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmm/options.h"
+
+static const char USAGE[] =
+	"spmvm " SPMVM_VERSION ": boots a Linux kernel in a KVM microVM with specific-purpose memory (SPM)\n"
+	"\n"
+	"Usage:\n"
+	"  spmvm [run] [OPTIONS]     boot a machine\n"
+	"  spmvm plan [OPTIONS]      show the machine's memory and tables; needs no KVM\n"
+	"\n"
+	"Options are written --option VALUE or --option=VALUE. SIZE is bytes, or a number with K, M, G or T\n"
+	"(powers of 1024). LIST is such as 0-3,5. plan takes the options of run too, except --force.\n";
+
+static const char MEMORY[] =
+	"\n"
+	"Memory (every size is a multiple of 2M, at most 4096T)\n"
+	"  --mem SIZE                     RAM on node 0; default 1G\n"
+	"  --mem size=SIZE[,node=N]       RAM on node N (0 to 1023, default 0); up to 256 times\n"
+	"  --spm size=SIZE,node=N         a block of SPM, which Linux keeps for drivers; up to 1024 times\n"
+	"      addr=GPA                   its guest-physical address; default: above all RAM, in order\n"
+	"      id=NAME                    its name, up to 63 characters; default spm0, spm1, ...\n"
+	"      mixed=on|off               may share its node with RAM, CPUs or other blocks; default off\n"
+	"  --mem and --spm also take, for the host's side:\n"
+	"      host-nodes=LIST            take the memory from these NUMA nodes of the host (0 to 1023)\n"
+	"      policy=bind|preferred|interleave\n"
+	"                                 how to use the host-nodes; default bind\n"
+	"      hugetlb=2M|1G              huge pages from the host's pool; default: ordinary pages\n"
+	"      prealloc=on|off            get all of it before the start; default off\n"
+	"  --maxmem SIZE                  RAM, blocks and room for hotplug together; default: no such room\n";
+
+static const char PROCESSORS[] =
+	"\n"
+	"Processors and NUMA (nodes are numbered from 0 without gaps, nodes with CPUs first)\n"
+	"  --cpus N                       1 to 255; default 1\n"
+	"  --numa node=N,cpus=LIST        puts CPUs on a node, repeatable; default: all on node 0\n"
+	"  --distance A:B=D               11 to 254, from node A to B, and back unless B:A is given too;\n"
+	"                                 repeatable; default 20\n";
+
+static const char BOOT[] =
+	"\n"
+	"Boot\n"
+	"  --kernel FILE                  a bzImage; default: the newest /boot/vmlinuz-*\n"
+	"  --initrd FILE                  an initramfs; default: one is built with a shell and SPM's modules\n"
+	"  --append TEXT                  added to the kernel's command line\n"
+	"  --modules DIR                  where the built initramfs's modules come from; default: those of\n"
+	"                                 the kernel's version, beside the kernel or in /lib/modules\n"
+	"  --script FILE                  run by the built initramfs instead of a shell, for its status\n"
+	"  --file PATH[:GUEST_PATH]       put a file into the built initramfs; repeatable\n"
+	"  --serial stdio|file:PATH|none  where the console goes; default stdio\n"
+	"  --force                        boot on a KVM that is emulated in software, too (run only)\n";
+
+static const char PLAN[] =
+	"\n"
+	"Plan\n"
+	"  --format text|json             default text\n"
+	"  --tables DIR                   write the ACPI tables to DIR, one file each\n"
+	"  --phys-bits N                  the guest's physical address bits, 36 to 52; default: this host's\n"
+	"\n"
+	"Other\n"
+	"  --log error|warn|info|debug    what is told on stderr; default warn\n"
+	"  --help, -h                     this text\n"
+	"  --version                      the version\n";
+
+static const char EXAMPLES[] =
+	"\n"
+	"Examples\n"
+	"  A guest with 2G of RAM and one block of 8G as node 1:\n"
+	"    spmvm --kernel vmlinuz --mem 2G --spm size=8G,node=1\n"
+	"  Two blocks from huge pages of two host nodes, the second one farther away:\n"
+	"    spmvm --kernel vmlinuz --spm size=4G,node=1,id=hbm0,hugetlb=2M,host-nodes=0 \\\n"
+	"      --spm size=4G,node=2,id=hbm1,hugetlb=2M,host-nodes=1 --distance 0:2=40\n"
+	"  Two nodes with two CPUs and 1G each, and a block with its own; run a script and end:\n"
+	"    spmvm --kernel vmlinuz --cpus 4 --numa node=0,cpus=0-1 --numa node=1,cpus=2-3 \\\n"
+	"      --mem 1G --mem size=1G,node=1 --spm size=2G,node=2 --script test.sh\n"
+	"  What such a machine looks like, without booting it:\n"
+	"    spmvm plan --mem 2G --spm size=8G,node=1 --tables /tmp/tables\n"
+	"\n"
+	"On the console, Ctrl-A x quits and Ctrl-A Ctrl-A types a Ctrl-A.\n";
+
+void options_help(FILE *out)
+{
+	static const struct {
+		enum exit_status status;
+		const char *meaning;
+	} STATUSES[] = {
+		{EXIT_STATUS_OK, "the guest powered off or reset"},
+		{EXIT_STATUS_INTERNAL, "a fault of spmvm itself"},
+		{EXIT_STATUS_USAGE, "the command line cannot be understood"},
+		{EXIT_STATUS_CONFIG, "the machine asked for cannot exist"},
+		{EXIT_STATUS_HOST, "the host lacks something: KVM, memory, huge pages, a permission"},
+		{EXIT_STATUS_IMAGE, "the kernel, the initramfs or the command line cannot be booted"},
+		{EXIT_STATUS_GUEST_CRASH, "the guest panicked or triple-faulted, or KVM cannot go on"},
+	};
+
+	fputs(USAGE, out);
+	fputs(MEMORY, out);
+	fputs(PROCESSORS, out);
+	fputs(BOOT, out);
+	fputs(PLAN, out);
+	fputs(EXAMPLES, out);
+	fputs("\nExit status\n", out);
+	for (size_t i = 0; i < sizeof(STATUSES) / sizeof(STATUSES[0]); i++)
+		fprintf(out, "  %-6d %s\n", STATUSES[i].status, STATUSES[i].meaning);
+	fprintf(out, "  %d+N  ended by signal N\nWith --script, what the script ended with.\n", EXIT_STATUS_SIGNAL);
+}
