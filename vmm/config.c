@@ -18,7 +18,7 @@
 
 void config_raw_init(struct config_raw *raw)
 {
-	*raw = (struct config_raw){.serial = SERIAL_STDIO, .log_level = LOG_WARN};
+	*raw = (struct config_raw){.serial = SERIAL_STDIO, .log_level = LOG_INFO};
 }
 
 void config_raw_release(struct config_raw *raw)

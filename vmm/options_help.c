@@ -57,7 +57,7 @@ static const char PLAN[] =
 	"  --phys-bits N                  the guest's physical address bits, 36 to 52; default: this host's\n"
 	"\n"
 	"Other\n"
-	"  --log error|warn|info|debug    what is told on stderr; default warn\n"
+	"  --log error|warn|info|debug    what is told on stderr; default info\n"
 	"  --help, -h                     this text\n"
 	"  --version                      the version\n";
 

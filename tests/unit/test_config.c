@@ -90,7 +90,7 @@ static void nothing_said_is_a_small_machine(void **state)
 	assert_null(config->kernel);
 	assert_null(config->files);
 	assert_int_equal(config->serial, SERIAL_STDIO);
-	assert_int_equal(config->log_level, LOG_WARN);
+	assert_int_equal(config->log_level, LOG_INFO);
 	assert_int_equal(config->warning_count, 0);
 	release(&machine);
 	config_release(NULL);

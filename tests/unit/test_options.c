@@ -67,7 +67,7 @@ static void defaults(void **state)
 	assert_int_equal(p.options.command, COMMAND_RUN);
 	assert_null(p.options.raw.kernel); /* the newest one of the host, found later */
 	assert_int_equal(p.options.raw.serial, SERIAL_STDIO);
-	assert_int_equal(p.options.raw.log_level, LOG_WARN);
+	assert_int_equal(p.options.raw.log_level, LOG_INFO);
 	assert_int_equal(p.options.raw.cpus, 0);
 	assert_int_equal(p.options.raw.mem_count, 0);
 	assert_false(p.options.raw.force);
