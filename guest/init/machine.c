@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest/init/init.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/io.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+/* Where spmvm takes an exit status from (devices/debug_exit.h). */
+enum { EXIT_PORT = 0xf4 };
+
+static void mount_all(void)
+{
+	static const struct {
+		const char *type, *at, *options;
+		unsigned long flags;
+	} mounts[] = {
+		{"proc", "/proc", "", MS_NOSUID | MS_NODEV | MS_NOEXEC},
+		{"sysfs", "/sys", "", MS_NOSUID | MS_NODEV | MS_NOEXEC},
+		{"devtmpfs", "/dev", "mode=0755", MS_NOSUID},
+		{"devpts", "/dev/pts", "mode=0620,ptmxmode=0666", MS_NOSUID | MS_NOEXEC},
+		{"tmpfs", "/dev/shm", "mode=1777", MS_NOSUID | MS_NODEV},
+		{"tmpfs", "/run", "mode=0755", MS_NOSUID | MS_NODEV},
+		{"tmpfs", "/tmp", "mode=1777", MS_NOSUID | MS_NODEV},
+	};
+
+	for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
+		mkdir(mounts[i].at, 0755);
+		if (mount(mounts[i].type, mounts[i].at, mounts[i].type, mounts[i].flags, mounts[i].options) < 0 &&
+		    errno != EBUSY)
+			say("cannot mount %s: %s", mounts[i].at, strerror(errno));
+	}
+}
+
+/* What is there already stays: the user may have brought it. */
+static void make_places(void)
+{
+	static const char *const folders[] = {"/bin", "/sbin", "/usr", "/usr/bin", "/usr/sbin", "/etc", "/root"};
+	static const struct {
+		const char *link, *target;
+	} links[] = {
+		{"/dev/fd", "/proc/self/fd"},       {"/dev/stdin", "/proc/self/fd/0"},
+		{"/dev/stdout", "/proc/self/fd/1"}, {"/dev/stderr", "/proc/self/fd/2"},
+		{"/etc/mtab", "/proc/self/mounts"},
+	};
+
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
+		mkdir(folders[i], 0755);
+	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
+		if (symlink(links[i].target, links[i].link) < 0 && errno != EEXIST)
+			say("cannot make %s: %s", links[i].link, strerror(errno));
+	}
+}
+
+static void bring_up_loopback(void)
+{
+	struct ifreq request = {.ifr_name = "lo"};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return; /* a kernel without a network */
+	if (ioctl(fd, SIOCGIFFLAGS, &request) == 0) {
+		request.ifr_flags |= IFF_UP;
+		if (ioctl(fd, SIOCSIFFLAGS, &request) < 0)
+			say("cannot bring up lo: %s", strerror(errno));
+	}
+	close(fd);
+}
+
+void machine_prepare(void)
+{
+	umask(0);
+	mount_all();
+	make_places();
+	umask(022);
+	bring_up_loopback();
+	/* Ctrl-Alt-Del comes to this process as SIGINT instead of resetting the machine at once. */
+	reboot(RB_DISABLE_CAD);
+}
+
+void machine_off(int how)
+{
+	sync();
+	tcdrain(STDOUT_FILENO);
+	reboot(how);
+	/* Not reached where the kernel can power off or reset. */
+	say("cannot end the machine: %s", strerror(errno));
+	reboot(RB_AUTOBOOT);
+	for (;;)
+		pause();
+}
+
+void machine_exit(int status)
+{
+	sync();
+	tcdrain(STDOUT_FILENO);
+	/* Nobody listens at the port unless spmvm was told to; then the write does nothing. */
+	if (ioperm(EXIT_PORT, 1, 1) == 0)
+		outb((unsigned char)status, EXIT_PORT);
+	machine_off(RB_POWER_OFF);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest/init/init.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/reboot.h>
+#include <unistd.h>
+
+/* The kernel gives TERM=linux, or what "TERM=" on its command line says; the rest is ours. */
+static void set_environment(void)
+{
+	setenv("PATH", "/sbin:/usr/sbin:/bin:/usr/bin", 1);
+	setenv("HOME", "/root", 1);
+	setenv("USER", "root", 1);
+	setenv("SHELL", SHELL, 1);
+	if (chdir(getenv("HOME")) < 0)
+		say("cannot go to /root");
+}
+
+/* A link for each of busybox's commands, where the user has not brought a program of that name. */
+static void install_busybox(void)
+{
+	char *arguments[] = {BUSYBOX, "--install", "-s", NULL};
+
+	if (access(BUSYBOX, X_OK) == 0)
+		run_program(BUSYBOX, arguments, true);
+}
+
+static void run_script(void)
+{
+	char *arguments[] = {SCRIPT_PATH, NULL};
+	int status = run_program(SCRIPT_PATH, arguments, false);
+
+	say("script ended with status %d", status);
+	machine_exit(status);
+}
+
+static void run_shell(void)
+{
+	char *arguments[] = {"-sh", NULL}; /* '-' makes it a login shell */
+
+	if (access(SHELL, X_OK) < 0) {
+		say("no shell: install Debian's package busybox-static on the host");
+		return;
+	}
+	run_program(SHELL, arguments, false);
+}
+
+int main(void)
+{
+	if (getpid() != 1) {
+		say("this is the first process of a guest of spmvm; it does nothing here");
+		return 2;
+	}
+	run_prepare();
+	machine_prepare();
+	console_open();
+	set_environment();
+	install_busybox();
+	modules_load();
+	slots_show();
+	if (access(SCRIPT_PATH, F_OK) == 0)
+		run_script();
+	else
+		run_shell();
+	machine_off(RB_POWER_OFF);
+}

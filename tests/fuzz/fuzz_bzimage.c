@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* libFuzzer: a kernel file of any bytes, opened and, when its header passes, loaded into a small guest. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vmm/base/io.h"
+#include "vmm/boot/linux_boot.h"
+
+enum { RAM_SIZE = 8 * 1024 * 1024 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void load(const struct bzimage *image)
+{
+	static uint8_t ram[RAM_SIZE];
+	static struct e820_table e820;
+	const struct linux_initrd initrd = {.option = "--initrd", .fd = -1, .bytes = "initrd", .size = 6};
+	const struct linux_boot_request request = {
+		.kernel = image, .initrd = &initrd, .cmdline = "quiet", .e820 = &e820, .rsdp = 0};
+	struct guest_mem_run run = {.gpa = {0, RAM_SIZE}, .hva = ram};
+	const struct guest_mem mem = {.runs = &run, .count = 1, .capacity = 1};
+	struct linux_boot boot;
+	struct error err;
+
+	e820 = (struct e820_table){0};
+	e820_add(&e820, (struct range){0, 0xa0000}, E820_RAM);
+	e820_add(&e820, range_between(MIB, RAM_SIZE), E820_RAM);
+	e820_seal(&e820);
+	if (linux_boot_load(&boot, &request, &mem, &err) == 0) {
+		assert(range_end(boot.kernel) <= RAM_SIZE && boot.kernel.start >= MIB);
+		assert(!range_overlaps(boot.kernel, boot.initrd));
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	int fd = memfd_create("fuzz", MFD_CLOEXEC);
+	struct bzimage image;
+	struct error err;
+	char path[64];
+
+	if (fd < 0 || io_write_all(fd, data, size) < 0)
+		abort();
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (bzimage_open(&image, path, &err) == 0) {
+		assert(strlen(image.release) < sizeof(image.release));
+		load(&image);
+		bzimage_release(&image);
+	}
+	close(fd);
+	return 0;
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <lzma.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include "vmm/boot/decompress.h"
+
+enum { PLAIN_SIZE = 300000, PACKED_MAX = 400000 };
+
+struct sample {
+	uint8_t plain[PLAIN_SIZE];
+	uint8_t packed[PACKED_MAX];
+	size_t packed_size;
+};
+
+static size_t pack_xz(const uint8_t *plain, size_t size, uint8_t *packed)
+{
+	size_t used = 0;
+
+	assert_int_equal(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC32, NULL, plain, size, packed, &used, PACKED_MAX),
+			 LZMA_OK);
+	return used;
+}
+
+static size_t pack_zstd(const uint8_t *plain, size_t size, uint8_t *packed)
+{
+	size_t used = ZSTD_compress(packed, PACKED_MAX, plain, size, 3);
+
+	assert_false(ZSTD_isError(used));
+	return used;
+}
+
+static size_t pack_gzip(const uint8_t *plain, size_t size, uint8_t *packed)
+{
+	uint8_t *input = malloc(size + 1);
+	z_stream stream = {0};
+
+	assert_non_null(input);
+	memcpy(input, plain, size);
+	assert_int_equal(deflateInit2(&stream, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
+	stream.next_in = input;
+	stream.avail_in = (uInt)size;
+	stream.next_out = packed;
+	stream.avail_out = PACKED_MAX;
+	assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
+	deflateEnd(&stream);
+	free(input);
+	return PACKED_MAX - stream.avail_out;
+}
+
+typedef size_t pack_function(const uint8_t *plain, size_t size, uint8_t *packed);
+static pack_function *const PACKERS[] = {pack_xz, pack_zstd, pack_gzip};
+enum { PACKER_COUNT = sizeof(PACKERS) / sizeof(PACKERS[0]) };
+
+static int setup(void **state)
+{
+	struct sample *sample = calloc(1, sizeof(*sample));
+	uint32_t random = 1;
+
+	assert_non_null(sample);
+	for (size_t i = 0; i < PLAIN_SIZE; i++) {
+		random = random * 1664525 + 1013904223;
+		sample->plain[i] = (uint8_t)(random >> 30); /* packs to about a quarter */
+	}
+	*state = sample;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	free(*state);
+	return 0;
+}
+
+static void every_format_unpacks(void **state)
+{
+	struct sample *sample = *state;
+
+	for (size_t i = 0; i < PACKER_COUNT; i++) {
+		struct buf out = {0};
+
+		buf_text(&out, "before");
+		sample->packed_size = PACKERS[i](sample->plain, PLAIN_SIZE, sample->packed);
+		assert_true(sample->packed_size < PLAIN_SIZE / 2);
+		assert_int_equal(decompress(sample->packed, sample->packed_size, PLAIN_SIZE, &out), 0);
+		assert_int_equal(out.size, 6 + PLAIN_SIZE);
+		assert_memory_equal(out.data, "before", 6);
+		assert_memory_equal(out.data + 6, sample->plain, PLAIN_SIZE);
+		buf_release(&out);
+	}
+}
+
+static void empty_content_unpacks(void **state)
+{
+	struct sample *sample = *state;
+
+	for (size_t i = 0; i < PACKER_COUNT; i++) {
+		struct buf out = {0};
+
+		sample->packed_size = PACKERS[i](sample->plain, 0, sample->packed);
+		assert_int_equal(decompress(sample->packed, sample->packed_size, 0, &out), 0);
+		assert_int_equal(out.size, 0);
+		buf_release(&out);
+	}
+}
+
+static void limit_holds(void **state)
+{
+	static const size_t limits[] = {0, 1, 65535, 65536, PLAIN_SIZE - 1};
+	struct sample *sample = *state;
+
+	for (size_t i = 0; i < PACKER_COUNT; i++) {
+		sample->packed_size = PACKERS[i](sample->plain, PLAIN_SIZE, sample->packed);
+		for (size_t j = 0; j < sizeof(limits) / sizeof(limits[0]); j++) {
+			struct buf out = {0};
+
+			assert_int_equal(decompress(sample->packed, sample->packed_size, limits[j], &out), -EFBIG);
+			assert_true(out.size <= limits[j] + 1);
+			buf_release(&out);
+		}
+	}
+}
+
+static void cut_off_input_is_refused(void **state)
+{
+	struct sample *sample = *state;
+
+	for (size_t i = 0; i < PACKER_COUNT; i++) {
+		size_t full = PACKERS[i](sample->plain, PLAIN_SIZE, sample->packed);
+		size_t cuts[] = {6, 20, full / 2, full - 1};
+
+		for (size_t j = 0; j < sizeof(cuts) / sizeof(cuts[0]); j++) {
+			struct buf out = {0};
+
+			assert_int_equal(decompress(sample->packed, cuts[j], PLAIN_SIZE, &out), -EBADMSG);
+			buf_release(&out);
+		}
+	}
+}
+
+/* Each format but zstd, where the checksum is optional, tells a changed byte. */
+static void damage_is_refused(void **state)
+{
+	struct sample *sample = *state;
+
+	for (size_t i = 0; i < PACKER_COUNT; i++) {
+		struct buf out = {0};
+
+		if (PACKERS[i] == pack_zstd)
+			continue;
+		sample->packed_size = PACKERS[i](sample->plain, PLAIN_SIZE, sample->packed);
+		sample->packed[sample->packed_size / 2] ^= 0x55;
+		assert_int_equal(decompress(sample->packed, sample->packed_size, 4 * PLAIN_SIZE, &out), -EBADMSG);
+		buf_release(&out);
+	}
+}
+
+static void other_bytes_are_taken_as_they_are(void **state)
+{
+	struct buf out = {0};
+
+	(void)state;
+	assert_int_equal(decompress((const uint8_t *)"\x7f"
+						     "ELF...",
+				    7, 7, &out),
+			 0);
+	assert_int_equal(decompress((const uint8_t *)"\xfd"
+						     "7zX",
+				    4, 4, &out),
+			 0); /* shorter than the magic number */
+	assert_int_equal(decompress(NULL, 0, 0, &out), 0);
+	assert_int_equal(out.size, 11);
+	assert_memory_equal(out.data,
+			    "\x7f"
+			    "ELF...\xfd"
+			    "7zX",
+			    11);
+	assert_int_equal(decompress((const uint8_t *)"12345678", 8, 7, &out), -EFBIG);
+	assert_int_equal(out.size, 11);
+	buf_release(&out);
+}
+
+static void failed_buffer_is_no_memory(void **state)
+{
+	struct sample *sample = *state;
+	struct buf out = {.failed = true};
+
+	for (size_t i = 0; i < PACKER_COUNT; i++) {
+		sample->packed_size = PACKERS[i](sample->plain, PLAIN_SIZE, sample->packed);
+		assert_int_equal(decompress(sample->packed, sample->packed_size, PLAIN_SIZE, &out), -ENOMEM);
+	}
+	assert_int_equal(decompress((const uint8_t *)"x", 1, 1, &out), -ENOMEM);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_format_unpacks),
+		cmocka_unit_test(empty_content_unpacks),
+		cmocka_unit_test(limit_holds),
+		cmocka_unit_test(cut_off_input_is_refused),
+		cmocka_unit_test(damage_is_refused),
+		cmocka_unit_test(other_bytes_are_taken_as_they_are),
+		cmocka_unit_test(failed_buffer_is_no_memory),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <lzma.h>
+
+#include "guest/init.h"
+#include "tests/unit/newc_reader.h"
+#include "tests/unit/scratch_folder.h"
+#include "vmm/boot/initramfs.h"
+
+static const struct log QUIET = {.level = LOG_ERROR, .fd = STDERR_FILENO};
+
+struct bench {
+	struct scratch host;
+	struct buf out;
+	struct error err;
+};
+
+static int setup(void **state)
+{
+	struct bench *bench = calloc(1, sizeof(*bench));
+
+	assert_non_null(bench);
+	scratch_new(&bench->host);
+	*state = bench;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct bench *bench = *state;
+
+	buf_release(&bench->out);
+	scratch_remove(&bench->host);
+	free(bench);
+	return 0;
+}
+
+static int build(struct bench *bench, const struct initramfs_request *request)
+{
+	return initramfs_build(&bench->out, request, &QUIET, &bench->err);
+}
+
+static void expect_text(const struct bench *bench, const char *name, uint32_t mode, const char *text)
+{
+	struct newc_entry entry;
+
+	if (!newc_find(bench->out.data, bench->out.size, name, &entry))
+		fail_msg("%s is not in the archive", name);
+	assert_int_equal(entry.mode, mode);
+	assert_int_equal(entry.size, strlen(text));
+	assert_memory_equal(entry.data, text, entry.size);
+}
+
+/* wanted: what the error says, with "@" for the scratch folder. */
+static void expect_error(struct bench *bench, const struct initramfs_request *request, int code,
+			 enum exit_status status, const char *wanted)
+{
+	char text[sizeof(bench->err.text)] = "";
+	size_t size = bench->out.size;
+
+	for (const char *from = wanted; *from != '\0'; from++) {
+		size_t used = strlen(text);
+
+		if (*from == '@')
+			strcat(text, bench->host.path);
+		else
+			text[used] = *from;
+	}
+	assert_int_equal(build(bench, request), code);
+	assert_string_equal(bench->err.text, text);
+	assert_int_equal(bench->err.status, status);
+	assert_int_equal(bench->out.size, size);
+}
+
+static void bare_archive_has_init_and_console(void **state)
+{
+	struct bench *bench = *state;
+	struct newc_entry entry;
+
+	assert_int_equal(build(bench, &(struct initramfs_request){0}), 0);
+	assert_int_equal(bench->out.size % 4, 0);
+	assert_true(newc_find(bench->out.data, bench->out.size, "init", &entry));
+	assert_int_equal(entry.mode, S_IFREG | 0755);
+	assert_int_equal(entry.size, guest_init_end - guest_init_start);
+	assert_memory_equal(entry.data, guest_init_start, entry.size);
+	assert_memory_equal(entry.data,
+			    "\x7f"
+			    "ELF",
+			    4);
+	assert_true(newc_find(bench->out.data, bench->out.size, "dev/console", &entry));
+	assert_int_equal(entry.mode, S_IFCHR | 0600);
+	assert_int_equal(entry.major, 5);
+	assert_int_equal(entry.minor, 1);
+	assert_false(newc_find(bench->out.data, bench->out.size, "bin/busybox", &entry));
+}
+
+static void scratch_xz(const struct scratch *scratch, const char *name, const char *text)
+{
+	uint8_t packed[1024];
+	size_t used = 0;
+
+	assert_int_equal(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC32, NULL, (const uint8_t *)text, strlen(text), packed,
+						 &used, sizeof(packed)),
+			 LZMA_OK);
+	scratch_file(scratch, name, packed, used);
+}
+
+static void write_modules(const struct scratch *host)
+{
+	scratch_text(host, "6.1.0-x/modules.dep",
+		     "kernel/dax_hmem.ko.xz:\n"
+		     "kernel/pvpanic-mmio.ko: kernel/pvpanic.ko.xz\n"
+		     "kernel/pvpanic.ko.xz:\n"
+		     "kernel/other.ko:\n");
+	scratch_text(host, "6.1.0-x/modules.builtin", "kernel/kmem.ko\n");
+	scratch_xz(host, "6.1.0-x/kernel/dax_hmem.ko.xz", "the hmem module");
+	scratch_xz(host, "6.1.0-x/kernel/pvpanic.ko.xz", "the pvpanic module");
+	scratch_text(host, "6.1.0-x/kernel/pvpanic-mmio.ko", "the mmio module");
+}
+
+static void modules_are_unpacked_and_listed_in_order(void **state)
+{
+	struct bench *bench = *state;
+	struct initramfs_request request = {.module_names = INITRAMFS_MODULES, .module_count = INITRAMFS_MODULE_COUNT};
+	struct newc_entry entry;
+
+	write_modules(&bench->host);
+	request.modules = scratch_path(&bench->host, "6.1.0-x/"); /* a closing slash does not matter */
+	assert_int_equal(build(bench, &request), 0);
+	expect_text(bench, "lib/modules/6.1.0-x/kernel/dax_hmem.ko", S_IFREG | 0644, "the hmem module");
+	expect_text(bench, "lib/modules/6.1.0-x/kernel/pvpanic.ko", S_IFREG | 0644, "the pvpanic module");
+	expect_text(bench, "lib/modules/6.1.0-x/kernel/pvpanic-mmio.ko", S_IFREG | 0644, "the mmio module");
+	expect_text(bench, "etc/spmvm/modules", S_IFREG | 0644,
+		    "/lib/modules/6.1.0-x/kernel/dax_hmem.ko\n"
+		    "/lib/modules/6.1.0-x/kernel/pvpanic.ko\n"
+		    "/lib/modules/6.1.0-x/kernel/pvpanic-mmio.ko\n");
+	assert_false(newc_find(bench->out.data, bench->out.size, "lib/modules/6.1.0-x/kernel/other.ko", &entry));
+}
+
+static void same_request_same_bytes(void **state)
+{
+	struct bench *bench = *state;
+	struct initramfs_request request = {.module_names = INITRAMFS_MODULES, .module_count = INITRAMFS_MODULE_COUNT};
+	struct buf again = {0};
+
+	write_modules(&bench->host);
+	request.modules = scratch_path(&bench->host, "6.1.0-x");
+	assert_int_equal(build(bench, &request), 0);
+	assert_int_equal(initramfs_build(&again, &request, &QUIET, &bench->err), 0);
+	assert_int_equal(again.size, bench->out.size);
+	assert_memory_equal(again.data, bench->out.data, again.size);
+	buf_release(&again);
+}
+
+static void folder_without_tables_is_refused(void **state)
+{
+	struct bench *bench = *state;
+	struct initramfs_request request = {.module_names = INITRAMFS_MODULES, .module_count = 1};
+	char folder[80], wanted[256];
+
+	snprintf(folder, sizeof(folder), "%s/gone", bench->host.path);
+	request.modules = folder;
+	expect_error(bench, &request, -ENOENT, EXIT_STATUS_IMAGE,
+		     "cannot open the modules' folder @/gone: No such file or directory; --modules names the kernel's "
+		     "/lib/modules/VERSION");
+	mkdir(folder, 0755);
+	snprintf(
+		wanted, sizeof(wanted),
+		"cannot open @/gone/modules.dep: No such file or directory; depmod writes it (depmod -b ROOT VERSION)");
+	expect_error(bench, &request, -ENOENT, EXIT_STATUS_IMAGE, wanted);
+	/* without the list of what is built in it works */
+	scratch_text(&bench->host, "gone/modules.dep", "dax_hmem.ko:\n");
+	scratch_text(&bench->host, "gone/dax_hmem.ko", "m");
+	assert_int_equal(build(bench, &request), 0);
+	expect_text(bench, "lib/modules/gone/dax_hmem.ko", S_IFREG | 0644, "m");
+}
+
+static void bad_modules_are_refused_by_name(void **state)
+{
+	struct bench *bench = *state;
+	struct initramfs_request request = {.module_names = INITRAMFS_MODULES, .module_count = 1};
+	char folder[80];
+
+	snprintf(folder, sizeof(folder), "%s/6.1.0-x", bench->host.path);
+	request.modules = folder;
+	write_modules(&bench->host);
+	scratch_file(&bench->host, "6.1.0-x/kernel/dax_hmem.ko.xz",
+		     "\xfd"
+		     "7zXZ\0garbage",
+		     13);
+	expect_error(bench, &request, -EBADMSG, EXIT_STATUS_IMAGE,
+		     "the kernel module @/6.1.0-x/kernel/dax_hmem.ko.xz is damaged: it cannot be unpacked");
+	remove(scratch_path(&bench->host, "6.1.0-x/kernel/dax_hmem.ko.xz"));
+	expect_error(bench, &request, -ENOENT, EXIT_STATUS_IMAGE,
+		     "cannot open @/6.1.0-x/kernel/dax_hmem.ko.xz: No such file or directory");
+	scratch_text(&bench->host, "6.1.0-x/modules.dep", "dax_hmem.ko: dax_hmem.ko\n");
+	expect_error(bench, &request, -ELOOP, EXIT_STATUS_IMAGE,
+		     "@/6.1.0-x: modules.dep: dax_hmem needs itself, or 128 others in a row; run depmod again");
+}
+
+static void module_that_unpacks_to_too_much_is_refused(void **state)
+{
+	struct bench *bench = *state;
+	struct initramfs_request request = {.module_names = INITRAMFS_MODULES, .module_count = 1};
+	size_t plain_size = ((size_t)64 << 20) + 1, used = 0;
+	uint8_t *plain = calloc(1, plain_size), *packed = malloc(1 << 20);
+	char folder[80];
+
+	assert_non_null(plain);
+	assert_non_null(packed);
+	assert_int_equal(lzma_easy_buffer_encode(0, LZMA_CHECK_CRC32, NULL, plain, plain_size, packed, &used, 1 << 20),
+			 LZMA_OK);
+	snprintf(folder, sizeof(folder), "%s/6.1.0-x", bench->host.path);
+	request.modules = folder;
+	write_modules(&bench->host);
+	scratch_file(&bench->host, "6.1.0-x/kernel/dax_hmem.ko.xz", packed, used);
+	expect_error(bench, &request, -EFBIG, EXIT_STATUS_IMAGE,
+		     "the kernel module @/6.1.0-x/kernel/dax_hmem.ko.xz unpacks to more than 67108864 bytes");
+	free(plain);
+	free(packed);
+}
+
+static void script_and_busybox_come_along(void **state)
+{
+	struct bench *bench = *state;
+	struct initramfs_request request = {0};
+
+	scratch_text(&bench->host, "run.sh", "#!/bin/sh\nexit 3\n"); /* mode 0644: init needs it executable */
+	scratch_text(&bench->host, "bb", "a busybox");
+	request.script = scratch_path(&bench->host, "run.sh");
+	request.busybox = scratch_path(&bench->host, "bb");
+	assert_int_equal(build(bench, &request), 0);
+	expect_text(bench, "etc/spmvm/script", S_IFREG | 0755, "#!/bin/sh\nexit 3\n");
+	expect_text(bench, "bin/busybox", S_IFREG | 0755, "a busybox");
+
+	request = (struct initramfs_request){.script = "/nonexistent/s.sh"};
+	expect_error(bench, &request, -ENOENT, EXIT_STATUS_CONFIG,
+		     "--script /nonexistent/s.sh: cannot open /nonexistent/s.sh: No such file or directory");
+	request = (struct initramfs_request){.script = "/tmp"};
+	expect_error(bench, &request, -EISDIR, EXIT_STATUS_CONFIG, "--script /tmp: cannot read /tmp: Is a directory");
+	request = (struct initramfs_request){.busybox = "/nonexistent/bb"};
+	expect_error(bench, &request, -ENOENT, EXIT_STATUS_CONFIG,
+		     "busybox /nonexistent/bb: cannot open /nonexistent/bb: No such file or directory");
+}
+
+static void files_go_where_the_user_says(void **state)
+{
+	struct bench *bench = *state;
+	char plain[128], renamed[128], folder[128], colon[128];
+	const char *const files[] = {plain, renamed, folder, colon};
+	const struct initramfs_request request = {.files = files, .file_count = 4};
+
+	scratch_text(&bench->host, "data", "some data");
+	scratch_text(&bench->host, "dir/x", "in a folder");
+	scratch_text(&bench->host, "a:b", "colon");
+	snprintf(plain, sizeof(plain), "%s/./data", bench->host.path);
+	snprintf(renamed, sizeof(renamed), "%s/data:/srv//other/../name", bench->host.path);
+	snprintf(folder, sizeof(folder), "%s/dir:/opt", bench->host.path);
+	snprintf(colon, sizeof(colon), "%s/a:b:/colon", bench->host.path);
+	assert_int_equal(build(bench, &request), 0);
+	expect_text(bench, scratch_path(&bench->host, "data") + 1, S_IFREG | 0644, "some data");
+	expect_text(bench, "srv/name", S_IFREG | 0644, "some data");
+	expect_text(bench, "opt/x", S_IFREG | 0644, "in a folder");
+	expect_text(bench, "colon", S_IFREG | 0644, "colon");
+}
+
+static void relative_path_counts_from_the_guests_root(void **state)
+{
+	struct bench *bench = *state;
+	const char *const files[] = {"./sub/../data"};
+	char before[4096];
+
+	scratch_text(&bench->host, "data", "some data");
+	scratch_text(&bench->host, "sub/x", "");
+	assert_non_null(getcwd(before, sizeof(before)));
+	assert_int_equal(chdir(bench->host.path), 0);
+	assert_int_equal(build(bench, &(struct initramfs_request){.files = files, .file_count = 1}), 0);
+	assert_int_equal(chdir(before), 0);
+	expect_text(bench, "data", S_IFREG | 0644, "some data");
+}
+
+static void expect_file_error(struct bench *bench, const char *file, int code, const char *wanted)
+{
+	expect_error(bench, &(struct initramfs_request){.files = &file, .file_count = 1}, code, EXIT_STATUS_CONFIG,
+		     wanted);
+}
+
+static void bad_files_are_refused_by_name(void **state)
+{
+	struct bench *bench = *state;
+
+	expect_file_error(bench, "/nonexistent/f", -ENOENT,
+			  "--file /nonexistent/f: cannot read /nonexistent/f: No such file or directory");
+	expect_file_error(bench, "/nonexistent/f:/x", -ENOENT,
+			  "--file /nonexistent/f:/x: cannot read /nonexistent/f: No such file or directory");
+	expect_file_error(bench, "/etc/passwd:x", -EINVAL,
+			  "--file /etc/passwd:x: the guest path 'x' does not start with '/'; for a path with a ':' in "
+			  "it, write PATH:GUEST_PATH");
+	expect_file_error(bench, "", -EINVAL, "--file : the path is empty; write PATH or PATH:GUEST_PATH");
+	expect_file_error(bench, ":/x", -EINVAL, "--file :/x: the path is empty; write PATH or PATH:GUEST_PATH");
+	expect_file_error(bench, "/etc/passwd:/init/x", -EEXIST,
+			  "--file /etc/passwd:/init/x: /init would be a folder and a file in the guest; choose another "
+			  "guest path");
+}
+
+static void failed_buffer_is_no_memory(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->out.failed = true;
+	expect_error(bench, &(struct initramfs_request){0}, -ENOMEM, EXIT_STATUS_HOST, "no memory for the initramfs");
+}
+
+int main(void)
+{
+#define WITH_BENCH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		WITH_BENCH(bare_archive_has_init_and_console),
+		WITH_BENCH(modules_are_unpacked_and_listed_in_order),
+		WITH_BENCH(same_request_same_bytes),
+		WITH_BENCH(folder_without_tables_is_refused),
+		WITH_BENCH(bad_modules_are_refused_by_name),
+		WITH_BENCH(module_that_unpacks_to_too_much_is_refused),
+		WITH_BENCH(script_and_busybox_come_along),
+		WITH_BENCH(files_go_where_the_user_says),
+		WITH_BENCH(relative_path_counts_from_the_guests_root),
+		WITH_BENCH(bad_files_are_refused_by_name),
+		WITH_BENCH(failed_buffer_is_no_memory),
+	};
+#undef WITH_BENCH
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

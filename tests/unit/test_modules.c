@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm/boot/modules.h"
+
+/* A log into a pipe's end that is never written at this level. */
+static const struct log QUIET = {.level = LOG_ERROR, .fd = STDERR_FILENO};
+
+struct result {
+	struct module_order order;
+	struct error err;
+	int code;
+};
+
+/* names: separated by blanks. */
+static void order_of(struct result *result, const char *dependencies, const char *builtin, const char *names)
+{
+	const struct module_tables tables = {dependencies, strlen(dependencies), builtin, strlen(builtin)};
+	const char *list[16];
+	char copy[256];
+	size_t count = 0;
+	char *state;
+
+	snprintf(copy, sizeof(copy), "%s", names);
+	for (char *name = strtok_r(copy, " ", &state); name != NULL; name = strtok_r(NULL, " ", &state))
+		list[count++] = name;
+	*result = (struct result){.err.text = "untouched"};
+	result->code = module_order_from(&result->order, &tables, list, count, &QUIET, &result->err);
+}
+
+/* wanted: paths, each followed by a blank. */
+static void expect(const char *dependencies, const char *builtin, const char *names, const char *wanted)
+{
+	char got[1024] = "";
+	struct result result;
+
+	order_of(&result, dependencies, builtin, names);
+	assert_int_equal(result.code, 0);
+	assert_string_equal(result.err.text, "untouched");
+	for (size_t i = 0; i < result.order.count; i++) {
+		strcat(got, result.order.paths[i]);
+		strcat(got, " ");
+	}
+	assert_string_equal(got, wanted);
+	module_order_release(&result.order);
+}
+
+static void expect_error(const char *dependencies, const char *names, int code, const char *text)
+{
+	struct result result;
+
+	order_of(&result, dependencies, "", names);
+	assert_int_equal(result.code, code);
+	assert_string_equal(result.err.text, text);
+	assert_int_equal(result.err.status, EXIT_STATUS_IMAGE);
+	assert_null(result.order.paths);
+}
+
+static void dependencies_come_first_and_once(void **state)
+{
+	static const char tree[] = "k/a.ko: k/b.ko k/c.ko\n"
+				   "k/b.ko: k/c.ko\n"
+				   "k/c.ko:\n"
+				   "k/d.ko: k/c.ko k/b.ko k/a.ko\n"
+				   "k/e.ko:\n";
+
+	(void)state;
+	expect(tree, "", "a", "k/c.ko k/b.ko k/a.ko ");
+	expect(tree, "", "d a b", "k/c.ko k/b.ko k/a.ko k/d.ko ");
+	expect(tree, "", "e c", "k/e.ko k/c.ko ");
+	expect(tree, "", "", "");
+}
+
+static void dash_and_underscore_are_the_same(void **state)
+{
+	static const char tree[] = "x/pvpanic-mmio.ko.xz: x/pv-panic.ko.zst\nx/pv_panic.ko.zst:\ny/dax_hmem.ko.gz:\n";
+
+	(void)state;
+	expect(tree, "", "pvpanic_mmio dax-hmem", "x/pv_panic.ko.zst x/pvpanic-mmio.ko.xz y/dax_hmem.ko.gz ");
+}
+
+static void names_match_as_a_whole(void **state)
+{
+	static const char tree[] = "x/kmem2.ko:\nx/kme.ko:\nkmem.ko:\nkmem/other.ko:\n";
+
+	(void)state;
+	expect(tree, "", "kmem", "kmem.ko ");
+	expect(tree, "", "km", "");
+}
+
+static void builtin_is_satisfied(void **state)
+{
+	(void)state;
+	expect("k/a.ko: k/dax.ko\n", "kernel/dax.ko\nkernel/x.ko\n", "a dax", "k/a.ko ");
+}
+
+static void unknown_is_skipped_with_a_debug_line(void **state)
+{
+	const char *const names[] = {"nothing", "dax"};
+	const struct module_tables tables = {"", 0, "k/dax.ko", 8};
+	struct module_order order;
+	struct error err;
+	char text[256] = "";
+	int ends[2];
+	struct log log = {.level = LOG_DEBUG};
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	log.fd = ends[1];
+	assert_int_equal(module_order_from(&order, &tables, names, 2, &log, &err), 0);
+	assert_int_equal(order.count, 0);
+	module_order_release(&order);
+	close(ends[1]);
+	for (size_t used = 0; used < sizeof(text) - 1;) {
+		ssize_t got = read(ends[0], text + used, sizeof(text) - 1 - used);
+
+		if (got <= 0)
+			break;
+		used += (size_t)got;
+	}
+	close(ends[0]);
+	assert_non_null(strstr(text, "kernel module nothing: this kernel has none, skipped"));
+	assert_non_null(strstr(text, "kernel module dax: built in"));
+}
+
+static void odd_text_is_tolerated(void **state)
+{
+	(void)state;
+	expect("", "", "a", "");
+	expect("\n\n:\nk/a.ko:", "\n\n", "a", "k/a.ko ");
+	expect("k/a.ko:   k/b.ko  \nk/b.ko", "", "a", "k/b.ko k/a.ko ");
+}
+
+static void cycle_is_refused(void **state)
+{
+	(void)state;
+	expect_error("a.ko: b.ko\nb.ko: a.ko\n", "a", -ELOOP,
+		     "modules.dep: a needs itself, or 128 others in a row; run depmod again");
+	expect_error("a.ko: a.ko\n", "a", -ELOOP,
+		     "modules.dep: a needs itself, or 128 others in a row; run depmod again");
+}
+
+static void endless_chain_is_refused(void **state)
+{
+	char tree[8192];
+	size_t used = 0;
+	struct result result;
+
+	(void)state;
+	for (int i = 0; i < 200; i++)
+		used += (size_t)snprintf(tree + used, sizeof(tree) - used, "m%03d.ko: m%03d.ko\n", i, i + 1);
+	snprintf(tree + used, sizeof(tree) - used, "m200.ko:\n");
+	expect_error(tree, "m000", -ELOOP, "modules.dep: m129 needs itself, or 128 others in a row; run depmod again");
+	order_of(&result, tree, "", "m100"); /* a hundred in a row are fine */
+	assert_int_equal(result.code, 0);
+	assert_int_equal(result.order.count, 101);
+	assert_string_equal(result.order.paths[0], "m200.ko");
+	module_order_release(&result.order);
+}
+
+static void unlisted_dependency_is_refused(void **state)
+{
+	(void)state;
+	expect_error("k/a.ko: k/gone.ko\n", "a", -ENOENT,
+		     "modules.dep: a needs gone, which is not listed; run depmod again");
+}
+
+static void paths_stay_in_the_folder(void **state)
+{
+	(void)state;
+	expect_error("../../etc/a.ko:\n", "a", -EINVAL,
+		     "modules.dep: '../../etc/a.ko' is not a path below the modules' folder; run depmod again");
+	expect_error("/etc/a.ko:\n", "a", -EINVAL,
+		     "modules.dep: '/etc/a.ko' is not a path below the modules' folder; run depmod again");
+	expect_error("x/../../a.ko:\n", "a", -EINVAL,
+		     "modules.dep: 'x/../../a.ko' is not a path below the modules' folder; run depmod again");
+	expect("x..y/a.ko:\n", "", "a", "x..y/a.ko ");
+}
+
+static void other_files_are_refused(void **state)
+{
+	(void)state;
+	expect_error("k/a:\n", "a", -EINVAL,
+		     "modules.dep: 'k/a' does not end in .ko, .ko.xz, .ko.zst or .ko.gz; run depmod again");
+}
+
+static void packing_is_what_follows_ko(void **state)
+{
+	(void)state;
+	assert_string_equal(module_packing("k/a.ko"), "");
+	assert_string_equal(module_packing("k/a.ko.xz"), ".xz");
+	assert_string_equal(module_packing("a.ko.zst"), ".zst");
+	assert_null(module_packing("x.ko/a"));
+	assert_null(module_packing("k/a.kobold"));
+	assert_null(module_packing(""));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(dependencies_come_first_and_once),
+		cmocka_unit_test(dash_and_underscore_are_the_same),
+		cmocka_unit_test(names_match_as_a_whole),
+		cmocka_unit_test(builtin_is_satisfied),
+		cmocka_unit_test(unknown_is_skipped_with_a_debug_line),
+		cmocka_unit_test(odd_text_is_tolerated),
+		cmocka_unit_test(cycle_is_refused),
+		cmocka_unit_test(endless_chain_is_refused),
+		cmocka_unit_test(unlisted_dependency_is_refused),
+		cmocka_unit_test(paths_stay_in_the_folder),
+		cmocka_unit_test(other_files_are_refused),
+		cmocka_unit_test(packing_is_what_follows_ko),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

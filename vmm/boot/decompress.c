@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmm/boot/decompress.h"
+
+#include <errno.h>
+#include <lzma.h>
+#include <string.h>
+#include <zlib.h>
+#include <zstd.h>
+
+enum { CHUNK = 65536 };
+
+/* What an unpacker may use for itself: the windows of xz -9 (64 MiB) and zstd --ultra (128 MiB) fit. */
+#define WORK_MEMORY_MAX     (UINT64_C(160) << 20)
+#define ZSTD_WINDOW_LOG_MAX 27
+
+/* How many bytes the next chunk may take; one more than the limit is asked for, so that going over it is seen. */
+static size_t next_chunk(const struct buf *out, size_t start, size_t limit)
+{
+	size_t left = limit - (out->size - start);
+
+	return left < CHUNK ? left + 1 : CHUNK;
+}
+
+/* Makes room for a chunk; the caller gives back what it did not fill by out->size. */
+static uint8_t *chunk_begin(struct buf *out, size_t start, size_t limit, size_t *room)
+{
+	*room = next_chunk(out, start, limit);
+	return buf_extend(out, *room);
+}
+
+static int chunk_end(struct buf *out, size_t start, size_t limit, size_t unused)
+{
+	out->size -= unused;
+	return out->size - start > limit ? -EFBIG : 0;
+}
+
+static int unpack_xz(const uint8_t *packed, size_t size, size_t limit, struct buf *out)
+{
+	lzma_stream stream = LZMA_STREAM_INIT;
+	size_t start = out->size;
+	lzma_ret state = lzma_stream_decoder(&stream, WORK_MEMORY_MAX, LZMA_CONCATENATED);
+	int code = state == LZMA_OK ? 0 : -ENOMEM;
+
+	stream.next_in = packed;
+	stream.avail_in = size;
+	while (code == 0 && state != LZMA_STREAM_END) {
+		size_t room;
+
+		stream.next_out = chunk_begin(out, start, limit, &room);
+		stream.avail_out = room;
+		if (stream.next_out == NULL) {
+			code = -ENOMEM;
+			break;
+		}
+		state = lzma_code(&stream, LZMA_FINISH);
+		code = chunk_end(out, start, limit, stream.avail_out);
+		if (state == LZMA_MEM_ERROR || state == LZMA_MEMLIMIT_ERROR)
+			code = -ENOMEM;
+		else if (state != LZMA_OK && state != LZMA_STREAM_END)
+			code = -EBADMSG;
+	}
+	lzma_end(&stream);
+	return code;
+}
+
+static int unpack_zstd(const uint8_t *packed, size_t size, size_t limit, struct buf *out)
+{
+	ZSTD_DCtx *context = ZSTD_createDCtx();
+	ZSTD_inBuffer in = {packed, size, 0};
+	size_t start = out->size;
+	size_t more = 1; /* 0 when a frame is complete and all of it was handed out */
+	int code = context == NULL ? -ENOMEM : 0;
+
+	if (code == 0)
+		ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG_MAX);
+	while (code == 0 && (in.pos < in.size || more != 0)) {
+		ZSTD_outBuffer to = {0};
+		size_t before = in.pos;
+
+		to.dst = chunk_begin(out, start, limit, &to.size);
+		if (to.dst == NULL) {
+			code = -ENOMEM;
+			break;
+		}
+		more = ZSTD_decompressStream(context, &to, &in);
+		code = chunk_end(out, start, limit, to.size - to.pos);
+		/* Nothing taken and nothing given means that the rest of the frame is missing. */
+		if (ZSTD_isError(more) || (more != 0 && in.pos == before && to.pos == 0))
+			code = -EBADMSG;
+	}
+	ZSTD_freeDCtx(context);
+	return code;
+}
+
+static int unpack_gzip(const uint8_t *packed, size_t size, size_t limit, struct buf *out)
+{
+	z_stream stream = {0};
+	size_t start = out->size;
+	int state = Z_OK;
+	int code = inflateInit2(&stream, 16 + MAX_WBITS) == Z_OK ? 0 : -ENOMEM; /* 16: a gzip header and trailer */
+
+	if (size > UINT32_MAX) { /* zlib counts in 32 bits; no file of ours is that big */
+		inflateEnd(&stream);
+		return -EFBIG;
+	}
+	stream.next_in = (z_const Bytef *)(uintptr_t)packed;
+	stream.avail_in = (uInt)size;
+	while (code == 0 && state != Z_STREAM_END) {
+		size_t room;
+
+		stream.next_out = chunk_begin(out, start, limit, &room);
+		stream.avail_out = (uInt)room;
+		if (stream.next_out == NULL) {
+			code = -ENOMEM;
+			break;
+		}
+		state = inflate(&stream, Z_NO_FLUSH);
+		code = chunk_end(out, start, limit, stream.avail_out);
+		if (state == Z_MEM_ERROR)
+			code = -ENOMEM;
+		else if (state != Z_OK && state != Z_STREAM_END)
+			code = -EBADMSG;
+	}
+	inflateEnd(&stream);
+	return code;
+}
+
+static int take_as_is(const uint8_t *bytes, size_t size, size_t limit, struct buf *out)
+{
+	if (size > limit)
+		return -EFBIG;
+	buf_add(out, bytes, size);
+	return buf_failed(out) ? -ENOMEM : 0;
+}
+
+int decompress(const uint8_t *packed, size_t size, size_t limit, struct buf *out)
+{
+	static const struct {
+		uint8_t magic[6];
+		uint8_t length;
+		int (*unpack)(const uint8_t *packed, size_t size, size_t limit, struct buf *out);
+	} formats[] = {
+		{{0xfd, '7', 'z', 'X', 'Z', 0}, 6, unpack_xz}, /* xz file format 1.2 §2.1.1.1 */
+		{{0x28, 0xb5, 0x2f, 0xfd}, 4, unpack_zstd},    /* RFC 8878 §3.1.1 */
+		{{0x1f, 0x8b}, 2, unpack_gzip},                /* RFC 1952 §2.3.1 */
+	};
+
+	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+		if (size >= formats[i].length && memcmp(packed, formats[i].magic, formats[i].length) == 0)
+			return formats[i].unpack(packed, size, limit, out);
+	}
+	return take_as_is(packed, size, limit, out);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SPMVM_BOOT_LINUX_BOOT_H
+#define SPMVM_BOOT_LINUX_BOOT_H
+
+#include <stdint.h>
+
+#include "e820/e820.h"
+#include "vmm/base/error.h"
+#include "vmm/boot/bzimage.h"
+#include "vmm/memory/guest_mem.h"
+
+/*
+ * Puts a kernel, its command line, its initrd and the zero page into guest memory and says with which registers to start (boot.rst, "64-bit
+ * Boot Protocol"; zero-page.rst).
+ *
+ * Where things are in the first megabyte, with room to spare; all of it is free again for Linux once it has read its parameters:
+ *
+ *   0x00500  GDT (32 bytes, written by the caller)
+ *   0x07000  zero page (boot_params), 4 KiB
+ *   0x08000  stack, growing down from 0x8ff0
+ *   0x09000  page tables, 6 pages: the first 4 GiB mapped one to one with 2 MiB pages
+ *   0x10000  setup_data: E820 entries from the 129th on, at most 64 KiB
+ *   0x20000  command line, at most 64 KiB
+ */
+#define LINUX_BOOT_GDT         UINT64_C(0x500)
+#define LINUX_BOOT_ZERO_PAGE   UINT64_C(0x7000)
+#define LINUX_BOOT_STACK       UINT64_C(0x8ff0)
+#define LINUX_BOOT_PAGE_TABLES UINT64_C(0x9000)
+#define LINUX_BOOT_SETUP_DATA  UINT64_C(0x10000)
+#define LINUX_BOOT_CMDLINE     UINT64_C(0x20000)
+#define LINUX_BOOT_AREA_SIZE   UINT64_C(0x10000) /* of setup_data and of the command line each */
+
+/* An initrd from a file or from memory; size 0 means none. */
+struct linux_initrd {
+	const char *option; /* for messages: "--initrd PATH" or "the built-in initramfs" */
+	int fd;             /* read from its start; -1: take bytes */
+	const void *bytes;
+	uint64_t size;
+};
+
+struct linux_boot_request {
+	const struct bzimage *kernel;
+	const struct linux_initrd *initrd;
+	const char *cmdline;
+	const struct e820_table *e820; /* sealed */
+	uint64_t rsdp;                 /* GPA of the ACPI root pointer */
+};
+
+/* Registers of the boot processor, and where things went. */
+struct linux_boot {
+	uint64_t entry, stack, page_table, zero_page;
+	struct range kernel, initrd;
+};
+
+/*
+ * Loads everything. EXIT_STATUS_IMAGE: a command line that is too long for this kernel, a kernel or initrd that does not fit in RAM below 3 GiB
+ * (with the size that would do).
+ */
+int linux_boot_load(struct linux_boot *boot, const struct linux_boot_request *request, const struct guest_mem *mem,
+		    struct error *err);
+
+#endif
