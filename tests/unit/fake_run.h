@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SPMVM_TESTS_UNIT_FAKE_RUN_H
+#define SPMVM_TESTS_UNIT_FAKE_RUN_H
+
+#include "tests/unit/fake_kvm.h"
+#include "tests/unit/kernel_image.h"
+#include "tests/unit/machine_line.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+
+#include "vmm/run.h"
+
+enum { TOLD_MAX = 4096 };
+
+/* A run of run_machine() on the fake KVM: its files, and what came of it. */
+struct run {
+	struct memory_file kernel, initrd;
+	int status; /* -1 unless it ended */
+	int code;
+	struct error err;
+	char told[TOLD_MAX]; /* what was written to stderr */
+};
+
+static inline void run_init(struct run *run)
+{
+	struct kernel_image image = image_new("\xf4", 1);
+
+	*run = (struct run){.status = -1};
+	run->kernel = memory_file_new(image.bytes, image.size);
+	run->initrd = memory_file_new("initrd", 6);
+	image_free(&image);
+}
+
+static inline void run_release(struct run *run)
+{
+	close(run->kernel.fd);
+	close(run->initrd.fd);
+}
+
+/* Calls run_machine(), or a test's function around it, with stderr caught and the signals' mask kept. */
+static inline void run_config(struct run *run, const struct config *config,
+			      int (*call)(const struct config *config, int *status, struct error *err))
+{
+	int told[2], before = dup(STDERR_FILENO);
+	sigset_t signals;
+	ssize_t got;
+
+	assert_int_equal(pipe2(told, O_CLOEXEC | O_NONBLOCK), 0);
+	pthread_sigmask(SIG_SETMASK, NULL, &signals);
+	dup2(told[1], STDERR_FILENO);
+	run->code = call(config, &run->status, &run->err);
+	dup2(before, STDERR_FILENO);
+	pthread_sigmask(SIG_SETMASK, &signals, NULL);
+	got = read(told[0], run->told, sizeof(run->told) - 1);
+	run->told[got > 0 ? got : 0] = '\0';
+	close(told[0]);
+	close(told[1]);
+	close(before);
+}
+
+/* line is what follows --kernel, --initrd, --log and --serial on the command line. */
+static inline void run_line(struct run *run, const char *line)
+{
+	struct machine_line machine = {0};
+	char text[8192];
+
+	snprintf(text, sizeof(text), "--kernel %s --initrd %s --log warn --serial none %s", run->kernel.path,
+		 run->initrd.path, line);
+	line_config(&machine, text);
+	run_config(run, machine.config, run_machine);
+	line_release(&machine);
+}
+
+#endif

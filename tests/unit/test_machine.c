@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* run_machine(), from the files to the exit status, on a KVM that does what the test says (fake_kvm.c). */
+#include "tests/unit/fake_run.h"
+
+#include <errno.h>
+
+static struct run run_steps(const char *line, struct fake_step *steps, size_t count)
+{
+	struct run run;
+
+	fake_kvm.steps = steps;
+	fake_kvm.step_count = count;
+	run_init(&run);
+	run_line(&run, line);
+	run_release(&run);
+	return run;
+}
+
+/* --------------------------------------------------------------------------------------- what vcpu 0 does */
+
+static struct fake_step port_write(uint64_t port, uint32_t size, const void *bytes)
+{
+	return (struct fake_step){.exit = {.kind = KVM_EXIT_KIND_IO,
+					   .address = port,
+					   .data = (uint8_t *)(uintptr_t)bytes,
+					   .size = size,
+					   .count = 1,
+					   .is_write = true}};
+}
+
+static struct fake_step read_of(enum kvm_exit_kind kind, uint64_t address, uint32_t size, uint32_t count)
+{
+	return (struct fake_step){.exit = {.kind = kind, .address = address, .size = size, .count = count}};
+}
+
+static struct fake_step stop_of(enum kvm_exit_kind kind)
+{
+	return (struct fake_step){.exit = {.kind = kind, .text = "KVM internal error 1 (emulation failure)"}};
+}
+
+static void expect_end(struct fake_step step, int status, const char *told)
+{
+	struct run run;
+
+	fake_kvm_reset();
+	run = run_steps("--cpus 2", &step, 1);
+	assert_int_equal(run.code, 0);
+	assert_int_equal(run.status, status);
+	assert_string_equal(run.told, told);
+	assert_int_equal(run.err.text[0], '\0');
+}
+
+static void each_end_has_its_status(void **state)
+{
+	(void)state;
+	expect_end(port_write(0x600, 1, "\x34"), 0, "");
+	expect_end(port_write(0x602, 1, "\x01"), 0, "");
+	expect_end(port_write(0x64, 1, "\xfe"), 0, "");
+	expect_end(stop_of(KVM_EXIT_KIND_RESET), 0, "");
+	expect_end(port_write(0x505, 1, "\x01"), 6, "spmvm: the guest's kernel panicked\n");
+	expect_end(stop_of(KVM_EXIT_KIND_SHUTDOWN), 6,
+		   "spmvm: the guest crashed\nvcpu 0: triple fault: the guest cannot handle an exception\n"
+		   "the registers of vcpu 0; byte 0 read\n");
+	expect_end(stop_of(KVM_EXIT_KIND_CRASH), 6,
+		   "spmvm: the guest crashed\nvcpu 0: KVM internal error 1 (emulation failure)\n"
+		   "the registers of vcpu 0; byte 0 read\n");
+}
+
+/* What ends nothing is passed over, and the first end is the one that counts. */
+static void the_first_end_wins(void **state)
+{
+	struct fake_step steps[] = {
+		stop_of(KVM_EXIT_KIND_INTERRUPTED), stop_of(KVM_EXIT_KIND_HALTED),
+		port_write(0x600, 1, "\x14"),                                    /* no SLP_EN */
+		port_write(0x602, 1, "\x06"),                                    /* not the reset value */
+		port_write(0x64, 1, "\xd1"),        port_write(0xf4, 1, "\x07"), /* no script, no such port */
+		port_write(0x505, 1, "\x02"),       port_write(0x600, 1, "\x34"),
+		port_write(0x505, 1, "\x01"),
+	};
+	struct run run;
+
+	(void)state;
+	fake_kvm_reset();
+	run = run_steps("", steps, sizeof(steps) / sizeof(steps[0]));
+	assert_int_equal(run.code, 0);
+	assert_int_equal(run.status, 0);
+	assert_string_equal(run.told, "");
+	/* the thread looks at the cause before it runs on */
+	assert_int_equal(atomic_load(&fake_kvm.step), 8);
+}
+
+static void a_failing_kvm_run_is_an_error(void **state)
+{
+	struct fake_step step = {.code = -EFAULT};
+	struct run run;
+
+	(void)state;
+	fake_kvm_reset();
+	run = run_steps("--cpus 3", &step, 1);
+	assert_true(run.code < 0);
+	assert_string_equal(run.err.text, "KVM_RUN: Bad address");
+	assert_int_equal(run.err.status, EXIT_STATUS_HOST);
+	assert_string_equal(run.told, "");
+}
+
+/* ------------------------------------------------------------------------------------------------ buses */
+
+static void accesses_reach_the_devices(void **state)
+{
+	struct fake_step steps[] = {
+		port_write(0x3ff, 1, "\x5a"),            /* COM1's scratch register */
+		read_of(KVM_EXIT_KIND_IO, 0x3ff, 1, 1),  /* ... keeps it */
+		read_of(KVM_EXIT_KIND_IO, 0x3ff, 1, 5),  /* ... five times, for a string instruction */
+		read_of(KVM_EXIT_KIND_IO, 0x1234, 2, 3), /* nobody there */
+		read_of(KVM_EXIT_KIND_MMIO, 0xd0000000, 8, 1),
+		read_of(KVM_EXIT_KIND_MMIO, 0x3ff, 1, 1), /* a port is no memory */
+		port_write(0xcf8, 4, "\0\0\0\x80"),
+		read_of(KVM_EXIT_KIND_IO, 0xcfc, 4, 1),
+		port_write(0x600, 1, "\x34"),
+		read_of(KVM_EXIT_KIND_IO, 0x3ff, 1, 1),
+	};
+	static const uint8_t ONES[8] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+	struct run run;
+
+	(void)state;
+	fake_kvm_reset();
+	run = run_steps("", steps, sizeof(steps) / sizeof(steps[0]));
+	assert_int_equal(run.status, 0);
+	assert_int_equal(steps[1].answer[0], 0x5a);
+	assert_memory_equal(steps[2].answer, "\x5a\x5a\x5a\x5a\x5a", 5);
+	assert_memory_equal(steps[3].answer, ONES, 6);
+	assert_memory_equal(steps[4].answer, ONES, 8);
+	assert_int_equal(steps[5].answer[0], 0xff);
+	assert_memory_not_equal(steps[7].answer, ONES, 4);
+	assert_memory_not_equal(steps[7].answer, "\0\0\0\0", 4);
+}
+
+/* ----------------------------------------------------------------------------------- what KVM was told */
+
+static void power_off_at_once(const char *line)
+{
+	struct fake_step step = port_write(0x600, 1, "\x34");
+	struct run run = run_steps(line, &step, 1);
+
+	if (run.code < 0)
+		fail_msg("%s", run.err.text);
+	assert_int_equal(run.status, 0);
+}
+
+/* Memslots are the layout's runs, and host and guest addresses agree modulo the largest page. */
+static void check_memslots(const char *line, size_t expected)
+{
+	struct machine_line machine;
+	size_t first = 0, slot = 0, count;
+	struct range run;
+
+	fake_kvm_reset();
+	power_off_at_once(line);
+	assert_int_equal(fake_kvm.memslot_count, expected);
+	machine = line_new(line);
+	for (; first < machine.board->layout.region_count; first += count) {
+		count = layout_run(&machine.board->layout, first, &run);
+		assert_true(fake_kvm.memslots[slot].gpa.start == run.start);
+		assert_true(fake_kvm.memslots[slot].gpa.size == run.size);
+		assert_true((((uintptr_t)fake_kvm.memslots[slot].hva ^ run.start) & (GIB - 1)) == 0);
+		slot++;
+	}
+	assert_int_equal(slot, expected);
+	line_release(&machine);
+}
+
+static void memslots_are_few(void **state)
+{
+	char line[4096] = "";
+	size_t length = 0;
+
+	(void)state;
+	check_memslots("", 1);
+	check_memslots("--spm size=8G,node=1", 2);
+	check_memslots("--mem 4G --spm size=8G,node=1", 3);
+	check_memslots("--mem 4G --spm size=8G,node=1,addr=0x140000000", 2); /* right behind RAM */
+	check_memslots("--spm size=8G,node=1 --spm size=2G,node=2,addr=0x1000000000", 3);
+	for (int i = 1; i <= 64; i++)
+		length += (size_t)sprintf(line + length, "--spm size=2G,node=%d ", i);
+	check_memslots(line, 2);
+}
+
+static void com1_has_the_one_interrupt(void **state)
+{
+	(void)state;
+	fake_kvm_reset();
+	power_off_at_once("");
+	assert_int_equal(fake_kvm.irqfd_count, 1);
+	assert_int_equal(fake_kvm.irqfds[0].gsi, 4);
+}
+
+static void processors_are_where_the_board_says(void **state)
+{
+	const struct kvm_topology expected[] = {{0, 2, 3, 4}, {1, 2, 3, 4}, {4, 2, 1, 4}, {2, 2, 3, 4}};
+
+	(void)state;
+	fake_kvm_reset();
+	power_off_at_once("--cpus 4 --numa node=0,cpus=0,1,3 --numa node=1,cpus=2");
+	for (size_t i = 0; i < 4; i++) {
+		assert_int_equal(fake_kvm.topologies[i].apic_id, expected[i].apic_id);
+		assert_int_equal(fake_kvm.topologies[i].core_bits, expected[i].core_bits);
+		assert_int_equal(fake_kvm.topologies[i].package_cores, expected[i].package_cores);
+		assert_int_equal(fake_kvm.topologies[i].cpus, expected[i].cpus);
+	}
+}
+
+static void the_boot_processor_starts_in_the_kernel(void **state)
+{
+	(void)state;
+	fake_kvm_reset();
+	power_off_at_once("");
+	assert_true(fake_kvm.start.long_mode);
+	assert_true(fake_kvm.start.entry == IMAGE_PREFERRED + 0x200);
+	assert_true(fake_kvm.start.rsi == 0x7000 && fake_kvm.start.stack == 0x8ff0);
+	assert_true(fake_kvm.start.page_table == 0x9000);
+	assert_true(fake_kvm.start.gdt == 0x500 && fake_kvm.start.gdt_limit == 31);
+}
+
+/* --------------------------------------------------------------------------------------------- refusals */
+
+static void expect_refused(const char *line, enum exit_status status, const char *text)
+{
+	struct run run;
+
+	run_init(&run);
+	run_line(&run, line);
+	run_release(&run);
+	assert_true(run.code < 0);
+	assert_string_equal(run.err.text, text);
+	assert_int_equal(run.err.status, status);
+	assert_string_equal(run.told, "");
+}
+
+static void more_processors_than_kvm_gives_are_refused(void **state)
+{
+	(void)state;
+	fake_kvm_reset();
+	fake_kvm.limits.max_vcpus = 3;
+	expect_refused("--cpus 4", EXIT_STATUS_HOST,
+		       "--cpus 4: this host's KVM gives a guest at most 3; ask for fewer");
+	power_off_at_once("--cpus 3");
+}
+
+static void a_software_backend_needs_force(void **state)
+{
+	(void)state;
+	fake_kvm_reset();
+	fake_kvm.limits.hardware = false;
+	expect_refused("", EXIT_STATUS_HOST,
+		       "/dev/kvm is a software backend (kvm_fake), which cannot run a stock Linux kernel; use a host "
+		       "with kvm_intel or kvm_amd, or tests/lab/run -- spmvm ..., or go on with --force");
+}
+
+/* The guest's width is this host's, whatever the plan for another one would say. */
+static void addresses_are_this_kvms(void **state)
+{
+	(void)state;
+	fake_kvm_reset();
+	fake_kvm.limits.phys_bits = 36;
+	expect_refused("--spm size=62G,node=1", EXIT_STATUS_CONFIG,
+		       "--spm id=spm0: its 63488 MiB do not fit: at 0x100000000 they would go beyond the end of the "
+		       "guest's 36 physical address bits (0x1000000000); make the block or the RAM smaller");
+	power_off_at_once("--spm size=60G,node=1");
+}
+
+/* The user's mistakes are told before KVM is asked for anything. */
+static void files_are_looked_at_first(void **state)
+{
+	struct run run;
+
+	(void)state;
+	fake_kvm_reset();
+	run_init(&run);
+	assert_int_equal(ftruncate(run.kernel.fd, 100), 0);
+	run_line(&run, "");
+	assert_int_equal(run.err.status, EXIT_STATUS_IMAGE);
+	assert_non_null(strstr(run.err.text, "not a bzImage"));
+	run_release(&run);
+	run_init(&run);
+	assert_int_equal(ftruncate(run.initrd.fd, 0), 0);
+	run_line(&run, "");
+	assert_int_equal(run.err.status, EXIT_STATUS_IMAGE);
+	assert_non_null(strstr(run.err.text, ": not a regular file with something in it"));
+	run_release(&run);
+	assert_int_equal(fake_kvm.memslot_count, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_end_has_its_status),
+		cmocka_unit_test(the_first_end_wins),
+		cmocka_unit_test(a_failing_kvm_run_is_an_error),
+		cmocka_unit_test(accesses_reach_the_devices),
+		cmocka_unit_test(memslots_are_few),
+		cmocka_unit_test(com1_has_the_one_interrupt),
+		cmocka_unit_test(processors_are_where_the_board_says),
+		cmocka_unit_test(the_boot_processor_starts_in_the_kernel),
+		cmocka_unit_test(more_processors_than_kvm_gives_are_refused),
+		cmocka_unit_test(a_software_backend_needs_force),
+		cmocka_unit_test(addresses_are_this_kvms),
+		cmocka_unit_test(files_are_looked_at_first),
+	};
+
+	alarm(50);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+unit_test(config options config base)
+unit_test(options options config base)
+unit_test(board board options config base)
+unit_test(plan plan board options config base jansson)
+unit_test(kernel_files machine)
+unit_test(console machine)
+
+# The machine on a fake KVM that answers behind vmm/kvm/kvm.h: it comes first, so the library is not taken.
+unit_test(machine machine board options config base Threads::Threads)
+target_sources(test_machine PRIVATE unit/fake_kvm.c)
+unit_test(fail_nth machine board options config base Threads::Threads)
+target_sources(test_fail_nth PRIVATE unit/fake_kvm.c)
+foreach(name malloc calloc realloc reallocarray free mmap munmap madvise memfd_create ftruncate eventfd signalfd
+        epoll_create1 epoll_ctl pthread_create pthread_mutex_init)
+  target_link_options(test_fail_nth PRIVATE -Wl,--wrap=${name})
+endforeach()
+
+# The executable itself, with guests of a few bytes.
+kvm_test(machine)
+target_sources(kvm_machine PRIVATE kvm/payloads.S)
+target_compile_definitions(kvm_machine PRIVATE SPMVM_PATH="$<TARGET_FILE:spmvm>")
+add_dependencies(kvm_machine spmvm)
+
+# What a user sees of mistakes.
+add_test(NAME cli.run COMMAND ${CMAKE_SOURCE_DIR}/tests/cli/run $<TARGET_FILE:spmvm>)
+set_tests_properties(cli.run PROPERTIES LABELS cli TIMEOUT 300)

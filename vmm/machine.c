@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmm/machine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "vmm/base/io.h"
+#include "vmm/machine_state.h"
+
+static int no_memory(struct error *err)
+{
+	return error_set(err, EXIT_STATUS_HOST, ENOMEM, "out of memory while building the machine");
+}
+
+bool machine_stop(struct machine *machine, enum stop_cause cause, uint32_t value)
+{
+	const uint64_t one = 1;
+	int none = STOP_NONE;
+
+	if (!atomic_compare_exchange_strong(&machine->cause, &none, (int)cause))
+		return false;
+	machine->stop_value = value;
+	/* an eventfd takes 2^64 - 2 of these before it would block */
+	(void)!write(machine->wake_fd, &one, sizeof(one));
+	return true;
+}
+
+/* ---------------------------------------------------------------------------------------------- memory */
+
+/* The backends of the configuration: first every --mem, then every --spm. */
+static struct mem_backend *backend_of(const struct machine *machine, const struct mem_region *region)
+{
+	size_t first = region->kind == MEM_SPM ? machine->board->config->mem_count : 0;
+
+	return &machine->backends[first + region->owner];
+}
+
+static int open_backends(struct machine *machine, struct error *err)
+{
+	const struct config *config = machine->board->config;
+
+	machine->backends = calloc(config->mem_count + config->spm_count, sizeof(machine->backends[0]));
+	if (machine->backends == NULL)
+		return no_memory(err);
+	for (size_t i = 0; i < config->mem_count + config->spm_count; i++) {
+		const struct config_memory *memory =
+			i < config->mem_count ? &config->mem[i] : &config->spm[i - config->mem_count];
+		int code = backend_open(&machine->backends[i], memory->id, memory->option, memory->size,
+					&memory->source, err);
+
+		if (code < 0)
+			return code;
+		machine->backend_count++;
+	}
+	return 0;
+}
+
+/* One run of touching regions: one reservation of address space, each backend mapped into its place, one memslot. */
+static int map_run(struct machine *machine, size_t first, size_t count, struct range run, struct error *err)
+{
+	int code = guest_mem_reserve(&machine->memory, run, err);
+
+	if (code < 0)
+		return code;
+	for (size_t i = first; i < first + count; i++) {
+		const struct mem_region *region = &machine->board->layout.regions[i];
+		const struct mem_backend *backend = backend_of(machine, region);
+		void *at = guest_mem_at(&machine->memory, region->gpa.start, region->gpa.size);
+
+		assert(at != NULL);
+		code = backend_map(backend, region->offset, region->gpa.size, at, err);
+		if (code < 0)
+			return code;
+	}
+	return kvm_add_memslot(machine->kvm, run, guest_mem_at(&machine->memory, run.start, run.size), err);
+}
+
+static int map_memory(struct machine *machine, struct error *err)
+{
+	const struct mem_layout *layout = &machine->board->layout;
+	struct range run;
+	size_t count;
+
+	for (size_t first = 0; first < layout->region_count; first += count) {
+		int code;
+
+		count = layout_run(layout, first, &run);
+		code = map_run(machine, first, count, run, err);
+		if (code < 0)
+			return code;
+	}
+	return 0;
+}
+
+/* Memory that must come from certain host nodes goes first, or what may come from anywhere could take its pages. */
+static int populate_memory(struct machine *machine, struct error *err)
+{
+	const struct mem_layout *layout = &machine->board->layout;
+
+	for (int bound = 1; bound >= 0; bound--) {
+		for (size_t i = 0; i < layout->region_count; i++) {
+			const struct mem_region *region = &layout->regions[i];
+			const struct mem_backend *backend = backend_of(machine, region);
+			void *at = guest_mem_at(&machine->memory, region->gpa.start, region->gpa.size);
+			int code = 0;
+
+			if ((backend->source.policy == HOST_POLICY_BIND) == (bound == 1))
+				code = backend_populate(backend, at, region->gpa.size, machine->log, err);
+			if (code < 0)
+				return code;
+		}
+	}
+	return 0;
+}
+
+static int write_tables(struct machine *machine, struct error *err)
+{
+	struct acpi_blob blob;
+	int code = board_build_acpi(machine->board, &blob, err);
+
+	if (code < 0)
+		return code;
+	code = guest_mem_write(&machine->memory, machine->board->layout.acpi.start, blob.bytes.data, blob.bytes.size);
+	if (code == 0)
+		code = guest_mem_write(&machine->memory, LINUX_BOOT_GDT, KVM_BOOT_GDT, sizeof(KVM_BOOT_GDT));
+	acpi_blob_release(&blob);
+	if (code < 0)
+		return error_set(err, EXIT_STATUS_INTERNAL, -code, "the tables' place is not in guest memory");
+	return 0;
+}
+
+/* --------------------------------------------------------------------------------------------- devices */
+
+static void on_request(void *context, enum dev_request request, uint32_t value)
+{
+	static const enum stop_cause CAUSES[] = {
+		[DEV_REQUEST_POWEROFF] = STOP_POWEROFF,
+		[DEV_REQUEST_RESET] = STOP_RESET,
+		[DEV_REQUEST_PANICKED] = STOP_PANIC,
+		[DEV_REQUEST_EXIT] = STOP_EXIT,
+	};
+	struct machine *machine = context;
+
+	machine_stop(machine, CAUSES[request], value);
+}
+
+/*
+ * On a vcpu's thread. The kick that stops a vcpu also interrupts a write to a pipe that nobody empties, so that the machine can
+ * end; any other interruption goes on.
+ */
+static void on_transmit(void *context, uint8_t byte)
+{
+	struct machine *machine = context;
+	int code;
+
+	do {
+		code = console_write(machine->console, byte);
+	} while (code == -EINTR && !machine_is_stopping(machine));
+	if (code < 0 && code != -EINTR)
+		machine_stop(machine, STOP_CONSOLE, (uint32_t)-code);
+}
+
+static void on_drained(void *context)
+{
+	const struct machine *machine = context;
+	const uint64_t one = 1;
+
+	(void)!write(machine->room_fd, &one, sizeof(one));
+}
+
+/* Makes the device and returns it as its bus handlers know it. NULL with err set. */
+static void *create_device(struct machine *machine, enum board_device_kind kind, struct error *err)
+{
+	const struct dev_sink sink = {on_request, machine};
+
+	switch (kind) {
+	case BOARD_SERIAL:
+		if (serial_init(&machine->serial, on_transmit, on_drained, machine) < 0)
+			break;
+		machine->serial_ready = true;
+		return &machine->serial;
+	case BOARD_POWER:
+		power_init(&machine->power, sink);
+		return &machine->power;
+	case BOARD_PCI_HOST:
+		if (pci_host_init(&machine->pci_host) < 0)
+			break;
+		machine->pci_host_ready = true;
+		return &machine->pci_host;
+	case BOARD_PVPANIC:
+		pvpanic_init(&machine->pvpanic, sink);
+		return &machine->pvpanic;
+	case BOARD_DEBUG_EXIT:
+		debug_exit_init(&machine->debug_exit, sink);
+		return &machine->debug_exit;
+	case BOARD_DEVICE_KINDS:
+		break;
+	}
+	no_memory(err);
+	return NULL;
+}
+
+/* The one place where a device gets what it wants: its registers on the buses and its interrupt. */
+static int plug(struct machine *machine, const struct board_device *slot, struct error *err)
+{
+	void *device = create_device(machine, slot->kind, err);
+	struct dev_irq irq;
+	int code;
+
+	if (device == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < slot->wants.io_count; i++) {
+		const struct dev_io *io = &slot->wants.io[i];
+
+		code = bus_add(&machine->buses[io->space], io->range, io->ops, device);
+		if (code < 0)
+			return error_set(err, EXIT_STATUS_INTERNAL, -code, "two devices want the register at 0x%llx",
+					 (unsigned long long)io->range.start);
+	}
+	if (!slot->wants.irq)
+		return 0;
+	irq.eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (irq.eventfd < 0)
+		return error_set(err, EXIT_STATUS_HOST, errno, "cannot make an eventfd: %s", strerror(errno));
+	machine->irq_fds[slot->kind] = irq.eventfd;
+	code = kvm_add_irqfd(machine->kvm, irq.eventfd, slot->wants.gsi, err);
+	if (code == 0 && slot->kind == BOARD_SERIAL)
+		serial_set_irq(&machine->serial, irq);
+	return code;
+}
+
+static int plug_devices(struct machine *machine, struct error *err)
+{
+	int code = 0;
+
+	for (size_t i = 0; code == 0 && i < machine->board->device_count; i++)
+		code = plug(machine, &machine->board->devices[i], err);
+	return code;
+}
+
+/* ----------------------------------------------------------------------------------------------- vcpus */
+
+static int create_vcpus(struct machine *machine, struct error *err)
+{
+	const struct board *board = machine->board;
+	uint32_t count = board->config->cpu_count;
+
+	if (count > machine->kvm->limits.max_vcpus)
+		return error_set(err, EXIT_STATUS_HOST, EINVAL,
+				 "--cpus %u: this host's KVM gives a guest at most %u; ask for fewer", count,
+				 machine->kvm->limits.max_vcpus);
+	machine->vcpus = calloc(count, sizeof(machine->vcpus[0]));
+	if (machine->vcpus == NULL)
+		return no_memory(err);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct kvm_topology topology = {
+			.apic_id = board->cpus[i].apic_id,
+			.core_bits = board->core_bits,
+			.package_cores = board->cpus[i].package_cores,
+			.cpus = count,
+		};
+		struct machine_vcpu *vcpu = &machine->vcpus[i];
+		int code;
+
+		vcpu->machine = machine;
+		kvm_vcpu_init(&vcpu->vcpu);
+		machine->vcpu_count++;
+		code = kvm_vcpu_create(&vcpu->vcpu, machine->kvm, i, &topology, err);
+		if (code < 0)
+			return code;
+	}
+	return 0;
+}
+
+int machine_set_start(struct machine *machine, const struct linux_boot *boot, struct error *err)
+{
+	const struct kvm_start start = {
+		.long_mode = true,
+		.entry = boot->entry,
+		.stack = boot->stack,
+		.page_table = boot->page_table,
+		.rsi = boot->zero_page,
+		.gdt = LINUX_BOOT_GDT,
+		.gdt_limit = sizeof(KVM_BOOT_GDT) - 1,
+	};
+
+	return kvm_vcpu_set_start(&machine->vcpus[0].vcpu, &start, err);
+}
+
+/* ------------------------------------------------------------------------------------ build and teardown */
+
+const struct guest_mem *machine_memory(const struct machine *machine)
+{
+	return &machine->memory;
+}
+
+static int build(struct machine *machine, struct error *err)
+{
+	int code;
+
+	machine->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	machine->room_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (machine->wake_fd < 0 || machine->room_fd < 0)
+		return error_set(err, EXIT_STATUS_HOST, errno, "cannot make an eventfd: %s", strerror(errno));
+	code = open_backends(machine, err);
+	if (code == 0)
+		code = kvm_create_vm(machine->kvm, err);
+	if (code == 0)
+		code = map_memory(machine, err);
+	if (code == 0)
+		code = populate_memory(machine, err);
+	if (code == 0)
+		code = write_tables(machine, err);
+	if (code == 0)
+		code = plug_devices(machine, err);
+	if (code == 0)
+		code = create_vcpus(machine, err);
+	return code;
+}
+
+int machine_new(struct machine **out, const struct board *board, struct kvm_vm *kvm, struct console *console,
+		const struct log *log, struct error *err)
+{
+	struct machine *machine = calloc(1, sizeof(*machine));
+	int code;
+
+	if (machine == NULL)
+		return no_memory(err);
+	machine->board = board;
+	machine->kvm = kvm;
+	machine->console = console;
+	machine->log = log;
+	machine->wake_fd = -1;
+	machine->room_fd = -1;
+	for (int i = 0; i < BOARD_DEVICE_KINDS; i++)
+		machine->irq_fds[i] = -1;
+	code = build(machine, err);
+	if (code < 0) {
+		machine_free(machine);
+		return code;
+	}
+	*out = machine;
+	return 0;
+}
+
+void machine_free(struct machine *machine)
+{
+	if (machine == NULL)
+		return;
+	for (size_t i = 0; i < machine->vcpu_count; i++) {
+		assert(!machine->vcpus[i].started);
+		kvm_vcpu_release(&machine->vcpus[i].vcpu);
+	}
+	free(machine->vcpus);
+	if (machine->serial_ready)
+		serial_release(&machine->serial);
+	if (machine->pci_host_ready)
+		pci_host_release(&machine->pci_host);
+	for (int i = 0; i < BOARD_DEVICE_KINDS; i++)
+		io_close(&machine->irq_fds[i]);
+	kvm_release(machine->kvm);
+	guest_mem_release(&machine->memory);
+	for (size_t i = 0; i < machine->backend_count; i++)
+		backend_release(&machine->backends[i]);
+	free(machine->backends);
+	io_close(&machine->wake_fd);
+	io_close(&machine->room_fd);
+	buf_release(&machine->crash);
+	free(machine);
+}

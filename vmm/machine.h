@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SPMVM_MACHINE_H
+#define SPMVM_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/base/error.h"
+#include "vmm/base/log.h"
+#include "vmm/board.h"
+#include "vmm/boot/linux_boot.h"
+#include "vmm/console.h"
+#include "vmm/kvm/kvm.h"
+
+/*
+ * A running machine made from a board: host memory, memslots, devices, vcpus. Main thread only, unless said otherwise.
+ */
+struct machine;
+
+/* Why a machine stopped. Written once: the first cause wins. */
+enum stop_cause {
+	STOP_NONE,
+	STOP_POWEROFF, /* ACPI S5 */
+	STOP_RESET,    /* the reset register, the keyboard controller */
+	STOP_EXIT,     /* a script's end, through the debug-exit port: value is its status */
+	STOP_QUIT,     /* the console's escape */
+	STOP_SIGNAL,   /* value is the signal's number */
+	STOP_CONSOLE,  /* nobody reads the console any more */
+	STOP_PANIC,    /* the guest's kernel said so */
+	STOP_CRASH,    /* triple fault, or KVM cannot go on */
+	STOP_FAULT     /* a system call of ours failed */
+};
+
+/*
+ * Builds the machine: backends opened, mapped and populated, memslots registered, ACPI tables written, devices on their buses, vcpus created. board,
+ * kvm (opened by kvm_open()), console and log are borrowed and outlive the machine. EXIT_STATUS_HOST. On success the caller owns *machine.
+ */
+int machine_new(struct machine **machine, const struct board *board, struct kvm_vm *kvm, struct console *console,
+		const struct log *log, struct error *err);
+
+/* Stops and joins what runs, undoes everything in reverse order. Takes NULL. */
+void machine_free(struct machine *machine);
+
+/* What linux_boot_load() needs of the machine. */
+const struct guest_mem *machine_memory(const struct machine *machine);
+
+/* The registers that the boot processor starts with. */
+int machine_set_start(struct machine *machine, const struct linux_boot *boot, struct error *err);
+
+/*
+ * Runs the guest until something stops it. Blocks SIGINT, SIGTERM and SIGHUP in this thread and takes them through a signalfd. Returns 0 with the exit
+ * status that the stop means in *status, after a line on the log where the cause is not a clean end.
+ */
+int machine_run(struct machine *machine, int *status, struct error *err);
+
+#endif

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The running machine: one thread a vcpu, and the event loop on the main thread. */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm/base/io.h"
+#include "vmm/machine_state.h"
+
+/* Interrupts whatever system call a vcpu's thread is in. Its handler does nothing; being handled is all that counts. */
+static int kick_signal(void)
+{
+	return SIGRTMIN;
+}
+
+static void on_kick(int signal)
+{
+	(void)signal;
+}
+
+/* ----------------------------------------------------------------------------------------- vcpu threads */
+
+static void dispatch(const struct bus *bus, const struct kvm_exit *exit)
+{
+	for (uint32_t i = 0; i < exit->count; i++) {
+		uint8_t *data = exit->data + (size_t)i * exit->size;
+		uint64_t value = 0;
+
+		/* KVM and this code run on x86 only: the bytes are little-endian */
+		if (exit->is_write) {
+			memcpy(&value, data, exit->size);
+			bus_write(bus, exit->address, exit->size, value);
+		} else {
+			bus_read(bus, exit->address, exit->size, &value);
+			memcpy(data, &value, exit->size);
+		}
+	}
+}
+
+static int read_guest(void *context, uint64_t gpa, void *bytes, size_t size)
+{
+	return guest_mem_read(context, gpa, bytes, size);
+}
+
+static void crash(struct machine_vcpu *self, const char *what)
+{
+	struct machine *machine = self->machine;
+	struct buf text = {0};
+
+	buf_printf(&text, "vcpu %" PRIu32 ": %s\n", self->vcpu.index, what);
+	kvm_vcpu_dump(&self->vcpu, read_guest, &machine->memory, &text);
+	/* kept only by the first cause; main looks at it after this thread was joined */
+	if (machine_stop(machine, STOP_CRASH, 0))
+		machine->crash = text;
+	else
+		buf_release(&text);
+}
+
+/*
+ * Linux writes the kind of reset to the PC's soft-reset flag at 0x472 before it resets: 0x1234 for a warm one. Our command line says
+ * reboot=panic_warm, so a warm reset is a panic's and a cold one was asked for, even before the guest has a pvpanic driver.
+ */
+static bool reset_was_panic(const struct machine *machine)
+{
+	const uint64_t SOFT_RESET_FLAG = 0x472;
+	const uint16_t WARM = 0x1234;
+	uint16_t flag = 0;
+
+	return guest_mem_read(&machine->memory, SOFT_RESET_FLAG, &flag, sizeof(flag)) == 0 && flag == WARM;
+}
+
+static void *vcpu_thread(void *argument)
+{
+	struct machine_vcpu *self = argument;
+	struct machine *machine = self->machine;
+	struct kvm_exit exit;
+	struct error err;
+
+	if (self->vcpu.index == 0) {
+		struct timespec now;
+
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		log_debug(machine->log, "first KVM_RUN at %" PRIu64 " ns of CLOCK_MONOTONIC",
+			  (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec);
+	}
+	while (!machine_is_stopping(machine)) {
+		if (kvm_vcpu_run(&self->vcpu, &exit, &err) < 0) {
+			if (machine_stop(machine, STOP_FAULT, 0))
+				machine->fault = err;
+			break;
+		}
+		switch (exit.kind) {
+		case KVM_EXIT_KIND_IO:
+			dispatch(&machine->buses[BUS_PIO], &exit);
+			break;
+		case KVM_EXIT_KIND_MMIO:
+			dispatch(&machine->buses[BUS_MMIO], &exit);
+			break;
+		case KVM_EXIT_KIND_INTERRUPTED:
+		case KVM_EXIT_KIND_HALTED:
+			break;
+		case KVM_EXIT_KIND_RESET:
+			machine_stop(machine, STOP_RESET, 0);
+			break;
+		case KVM_EXIT_KIND_SHUTDOWN:
+			crash(self, "triple fault: the guest cannot handle an exception");
+			break;
+		case KVM_EXIT_KIND_CRASH:
+			crash(self, exit.text);
+			break;
+		}
+	}
+	return NULL;
+}
+
+static int start_vcpus(struct machine *machine, struct error *err)
+{
+	for (size_t i = 0; i < machine->vcpu_count; i++) {
+		int code = pthread_create(&machine->vcpus[i].thread, NULL, vcpu_thread, &machine->vcpus[i]);
+
+		if (code != 0)
+			return error_set(err, EXIT_STATUS_HOST, code, "cannot make the thread of vcpu %zu: %s", i,
+					 strerror(code));
+		machine->vcpus[i].started = true;
+	}
+	return 0;
+}
+
+/*
+ * A cause is set. immediate_exit closes the gap between a thread's look at the cause and its next KVM_RUN; a write to a full pipe has no such
+ * flag, so the kick is repeated until the thread is gone.
+ */
+static void join_vcpus(struct machine *machine)
+{
+	enum { RETRY_NS = 5 * 1000 * 1000 };
+
+	assert(machine_is_stopping(machine));
+	for (size_t i = 0; i < machine->vcpu_count; i++) {
+		if (machine->vcpus[i].started) {
+			kvm_vcpu_kick(&machine->vcpus[i].vcpu);
+			pthread_kill(machine->vcpus[i].thread, kick_signal());
+		}
+	}
+	for (size_t i = 0; i < machine->vcpu_count; i++) {
+		while (machine->vcpus[i].started) {
+			struct timespec until;
+
+			clock_gettime(CLOCK_MONOTONIC, &until);
+			until.tv_nsec += RETRY_NS;
+			if (until.tv_nsec >= 1000000000) {
+				until.tv_sec++;
+				until.tv_nsec -= 1000000000;
+			}
+			if (pthread_clockjoin_np(machine->vcpus[i].thread, NULL, CLOCK_MONOTONIC, &until) == 0)
+				machine->vcpus[i].started = false;
+			else
+				pthread_kill(machine->vcpus[i].thread, kick_signal());
+		}
+	}
+}
+
+/* ------------------------------------------------------------------------------------------- event loop */
+
+/*
+ * What was typed and the guest has not taken yet. While there is no room, a pipe is not read; a terminal is read all the same, for the
+ * escape that quits a guest which listens to nothing, and what finds no room is lost, as in a terminal's own line buffer.
+ */
+enum { TYPED_MAX = 64 * 1024 };
+
+struct typed {
+	uint8_t bytes[TYPED_MAX];
+	size_t start, count;
+};
+
+struct loop {
+	struct machine *machine;
+	int epoll_fd, signal_fd;
+	bool watching_console;
+	struct typed typed;
+};
+
+static int watch(const struct loop *loop, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+
+	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static void watch_console(struct loop *loop, bool on)
+{
+	int fd = loop->machine->console->in;
+
+	if (fd < 0 || on == loop->watching_console)
+		return;
+	if (!on) {
+		epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+		loop->watching_console = false;
+	} else {
+		/* epoll refuses regular files and /dev/null (EPERM): nobody types there */
+		loop->watching_console = watch(loop, fd) == 0;
+	}
+}
+
+static void pass_typed(struct loop *loop)
+{
+	struct typed *typed = &loop->typed;
+	size_t taken = serial_receive(&loop->machine->serial, typed->bytes + typed->start, typed->count);
+
+	typed->start += taken;
+	typed->count -= taken;
+	watch_console(loop, loop->machine->console->terminal || typed->count == 0);
+}
+
+static void on_console(struct loop *loop)
+{
+	struct typed *typed = &loop->typed;
+	uint8_t bytes[CONSOLE_READ_MAX];
+	int got = console_read(loop->machine->console, bytes, sizeof(bytes));
+
+	if (got == -ECANCELED) {
+		machine_stop(loop->machine, STOP_QUIT, 0);
+	} else if (got < 0) {
+		watch_console(loop, false);
+		loop->machine->console->in = -1;
+	} else {
+		memmove(typed->bytes, typed->bytes + typed->start, typed->count);
+		typed->start = 0;
+		if ((size_t)got > TYPED_MAX - typed->count)
+			got = (int)(TYPED_MAX - typed->count);
+		memcpy(typed->bytes + typed->count, bytes, (size_t)got);
+		typed->count += (size_t)got;
+		pass_typed(loop);
+	}
+}
+
+static void on_room(struct loop *loop)
+{
+	uint64_t count;
+
+	(void)!read(loop->machine->room_fd, &count, sizeof(count));
+	pass_typed(loop);
+}
+
+static void on_signal(struct loop *loop)
+{
+	struct signalfd_siginfo info;
+
+	if (read(loop->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		machine_stop(loop->machine, STOP_SIGNAL, info.ssi_signo);
+}
+
+static int loop_until_stop(struct loop *loop, struct error *err)
+{
+	struct machine *machine = loop->machine;
+
+	while (!machine_is_stopping(machine)) {
+		struct epoll_event event;
+		int count = epoll_wait(loop->epoll_fd, &event, 1, -1);
+
+		if (count < 0 && errno == EINTR)
+			continue;
+		if (count < 0)
+			return error_set(err, EXIT_STATUS_INTERNAL, errno, "cannot wait for events: %s",
+					 strerror(errno));
+		if (event.data.fd == loop->signal_fd)
+			on_signal(loop);
+		else if (event.data.fd == machine->room_fd)
+			on_room(loop);
+		else if (event.data.fd == machine->console->in)
+			on_console(loop);
+	}
+	return 0;
+}
+
+static int set_up_loop(struct loop *loop, struct error *err)
+{
+	struct sigaction kick = {.sa_handler = on_kick};
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGHUP);
+	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	loop->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (loop->epoll_fd < 0 || loop->signal_fd < 0 || watch(loop, loop->signal_fd) < 0 ||
+	    watch(loop, loop->machine->wake_fd) < 0 || watch(loop, loop->machine->room_fd) < 0)
+		return error_set(err, EXIT_STATUS_HOST, errno, "cannot set up the event loop: %s", strerror(errno));
+	/* blocked here and in every thread made from here on; delivered through the signalfd */
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	sigaction(kick_signal(), &kick, NULL);
+	watch_console(loop, true);
+	return 0;
+}
+
+/* --------------------------------------------------------------------------------------------- the end */
+
+static int exit_status_of(struct machine *machine)
+{
+	const struct log *log = machine->log;
+
+	switch ((enum stop_cause)atomic_load(&machine->cause)) {
+	case STOP_POWEROFF:
+	case STOP_QUIT:
+		return EXIT_STATUS_OK;
+	case STOP_RESET:
+		if (!reset_was_panic(machine)) {
+			log_info(log, "the guest asked for a reset");
+			return EXIT_STATUS_OK;
+		}
+		__attribute__((fallthrough));
+	case STOP_PANIC:
+		log_error(log, "the guest's kernel panicked");
+		return EXIT_STATUS_GUEST_CRASH;
+	case STOP_EXIT:
+		return (int)(machine->stop_value & 0xff);
+	case STOP_SIGNAL:
+		return EXIT_STATUS_SIGNAL + (int)machine->stop_value;
+	case STOP_CONSOLE:
+		log_error(log, "--serial: nobody reads the guest's console any more: %s",
+			  strerror((int)machine->stop_value));
+		return machine->stop_value == EPIPE ? EXIT_STATUS_SIGNAL + SIGPIPE : EXIT_STATUS_HOST;
+	case STOP_CRASH:
+		log_error(log, "the guest crashed");
+		if (!buf_failed(&machine->crash))
+			(void)io_write_all(log->fd, machine->crash.data, machine->crash.size);
+		return EXIT_STATUS_GUEST_CRASH;
+	case STOP_NONE:
+	case STOP_FAULT:
+		break;
+	}
+	return EXIT_STATUS_INTERNAL;
+}
+
+int machine_run(struct machine *machine, int *status, struct error *err)
+{
+	struct loop loop = {.machine = machine, .epoll_fd = -1, .signal_fd = -1};
+	int code = set_up_loop(&loop, err);
+
+	if (code == 0) {
+		console_start(machine->console, machine->log);
+		code = start_vcpus(machine, err);
+		if (code == 0)
+			code = loop_until_stop(&loop, err);
+		machine_stop(machine, STOP_FAULT, 0);
+		join_vcpus(machine);
+		console_stop(machine->console);
+	}
+	io_close(&loop.epoll_fd);
+	io_close(&loop.signal_fd);
+	if (code < 0)
+		return code;
+	if (atomic_load(&machine->cause) == STOP_FAULT) {
+		*err = machine->fault;
+		return -EIO;
+	}
+	*status = exit_status_of(machine);
+	return 0;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SPMVM_MACHINE_STATE_H
+#define SPMVM_MACHINE_STATE_H
+
+/* The inside of struct machine, for machine.c (build and teardown) and machine_run.c (vcpu threads and the event loop) only. */
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "devices/debug_exit.h"
+#include "devices/pci_host.h"
+#include "devices/power.h"
+#include "devices/pvpanic.h"
+#include "devices/serial.h"
+#include "vmm/base/buf.h"
+#include "vmm/machine.h"
+#include "vmm/memory/backend.h"
+#include "vmm/memory/guest_mem.h"
+
+struct machine_vcpu {
+	struct machine *machine;
+	struct kvm_vcpu vcpu;
+	pthread_t thread;
+	bool started;
+};
+
+struct machine {
+	const struct board *board;
+	struct kvm_vm *kvm;
+	struct console *console;
+	const struct log *log;
+
+	struct mem_backend *backends; /* of every --mem, then of every --spm */
+	size_t backend_count;
+	struct guest_mem memory;
+
+	struct bus buses[2]; /* by enum bus_space */
+	struct serial serial;
+	struct power power;
+	struct pci_host pci_host;
+	struct pvpanic pvpanic;
+	struct debug_exit debug_exit;
+	bool serial_ready, pci_host_ready; /* they hold a lock to be released */
+	int irq_fds[BOARD_DEVICE_KINDS];   /* eventfds behind KVM_IRQFD; -1 when unset */
+
+	struct machine_vcpu *vcpus;
+	size_t vcpu_count;
+
+	int wake_fd;      /* eventfd: the stop cause is set */
+	int room_fd;      /* eventfd: the guest has read from a full serial FIFO */
+	atomic_int cause; /* enum stop_cause */
+	uint32_t stop_value;
+	struct error fault; /* of STOP_FAULT */
+	struct buf crash;   /* of STOP_CRASH: what happened, and the registers */
+};
+
+/* Sets the stop cause unless there is one already; says whether this call set it. Any thread. */
+bool machine_stop(struct machine *machine, enum stop_cause cause, uint32_t value);
+
+/* Whether a cause has been set. Any thread. */
+static inline bool machine_is_stopping(struct machine *machine)
+{
+	return atomic_load(&machine->cause) != STOP_NONE;
+}
+
+#endif

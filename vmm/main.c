@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+
+#include "vmm/base/error.h"
+#include "vmm/config.h"
+#include "vmm/options.h"
+#include "vmm/plan.h"
+#include "vmm/run.h"
+
+static int perform(const struct options *options, int *status, struct error *err)
+{
+	struct config config;
+	int code;
+
+	if (options->command == COMMAND_HELP) {
+		options_help(stdout);
+		return 0;
+	}
+	if (options->command == COMMAND_VERSION) {
+		puts("spmvm " SPMVM_VERSION);
+		return 0;
+	}
+	code = config_from(&config, &options->raw, err);
+	if (code < 0)
+		return code;
+	if (options->command == COMMAND_PLAN)
+		code = plan_machine(&config, options->plan_format, options->plan_tables, stdout, err);
+	else
+		code = run_machine(&config, status, err);
+	config_release(&config);
+	return code;
+}
+
+int main(int argc, char *argv[])
+{
+	int status = EXIT_STATUS_OK;
+	struct options options;
+	struct error err;
+	int code = options_parse(&options, argc, argv, &err);
+
+	if (code == 0) {
+		code = perform(&options, &status, &err);
+		options_release(&options);
+	}
+	if (code == 0 && fflush(stdout) != 0)
+		code = error_set(&err, EXIT_STATUS_HOST, EIO, "cannot write to standard output");
+	if (code < 0) {
+		fprintf(stderr, "spmvm: %s\n", err.text);
+		return (int)err.status;
+	}
+	return status;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SPMVM_PLAN_H
+#define SPMVM_PLAN_H
+
+#include <stdio.h>
+
+#include "vmm/base/error.h"
+#include "vmm/board.h"
+#include "vmm/config.h"
+#include "vmm/options.h"
+
+/*
+ * The command "plan": shows the whole machine without KVM, memory or privileges. tables (may be NULL) is a folder that each ACPI table is
+ * written to, as NAME.dat; it is made when it is not there.
+ */
+int plan_machine(const struct config *config, enum plan_format format, const char *tables, FILE *out,
+		 struct error *err);
+
+/* --------------------------------------------------------------- the views, each of the same facts */
+
+/* What a person should know about one SPM block before the guest starts. */
+struct plan_block {
+	const struct config_memory *memory;
+	struct range gpa;
+	uint32_t node;
+	size_t dax;                      /* Linux 6.1 calls it dax{dax}.0: blocks are numbered by address */
+	uint64_t onlinable;              /* bytes that can become system RAM */
+	uint64_t vmemmap_2m, vmemmap_4k; /* guest RAM that struct pages for device-dax take, by its alignment */
+};
+
+/* The block behind the index-th SPM region by address. */
+struct plan_block plan_block_at(const struct board *board, size_t index);
+
+/* Calls tell(context, text) with one line for each thing about the plan that the user may not expect. */
+void plan_warnings(const struct board *board, void (*tell)(void *context, const char *text), void *context);
+
+void plan_text(const struct board *board, FILE *out);
+int plan_json(const struct board *board, FILE *out, struct error *err);
+
+#endif

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmm/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmm/base/io.h"
+#include "vmm/boot/bzimage.h"
+#include "vmm/boot/initramfs.h"
+#include "vmm/boot/linux_boot.h"
+#include "vmm/console.h"
+#include "vmm/kernel_files.h"
+#include "vmm/machine.h"
+
+/* Everything that a run holds, so that one function undoes it, however far it came. */
+struct run {
+	const struct config *config;
+	struct log log;
+	struct console console;
+	struct kvm_vm kvm;
+	struct board *board;
+	struct bzimage kernel;
+	char kernel_path[PATH_MAX];
+	struct buf initramfs;
+	struct linux_initrd initrd;
+	struct buf cmdline;
+	struct machine *machine;
+};
+
+static int open_kernel(struct run *run, struct error *err)
+{
+	int code = 0;
+
+	if (run->config->kernel != NULL)
+		snprintf(run->kernel_path, sizeof(run->kernel_path), "%s", run->config->kernel);
+	else
+		code = kernel_find_newest("/boot", run->kernel_path, err);
+	if (code == 0)
+		code = bzimage_open(&run->kernel, run->kernel_path, err);
+	if (code == 0)
+		log_debug(&run->log, "kernel %s, release %s", run->kernel_path, run->kernel.release);
+	return code;
+}
+
+/* A software backend interprets the guest's kernel and lacks instructions that every stock kernel uses. */
+static int check_backend(const struct run *run, struct error *err)
+{
+	if (run->kvm.limits.hardware)
+		return 0;
+	if (!run->config->force)
+		return error_set(
+			err, EXIT_STATUS_HOST, ENODEV,
+			"/dev/kvm is a software backend (%s), which cannot run a stock Linux kernel; use a host with "
+			"kvm_intel or kvm_amd, or tests/lab/run -- spmvm ..., or go on with --force",
+			run->kvm.limits.backend);
+	log_warn(&run->log, "/dev/kvm is a software backend (%s): expect the guest to crash", run->kvm.limits.backend);
+	return 0;
+}
+
+static int open_initrd(struct run *run, struct error *err)
+{
+	const char *path = run->config->initrd;
+	struct stat status;
+
+	run->initrd.option = "--initrd";
+	run->initrd.fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (run->initrd.fd < 0)
+		return error_set(err, EXIT_STATUS_IMAGE, errno, "--initrd %s: %s", path, strerror(errno));
+	if (fstat(run->initrd.fd, &status) < 0 || !S_ISREG(status.st_mode) || status.st_size == 0)
+		return error_set(err, EXIT_STATUS_IMAGE, EINVAL, "--initrd %s: not a regular file with something in it",
+				 path);
+	run->initrd.size = (uint64_t)status.st_size;
+	return 0;
+}
+
+static const char *find_busybox(void)
+{
+	static const char *const PLACES[] = {"/bin/busybox", "/usr/bin/busybox", "/usr/local/bin/busybox"};
+
+	for (size_t i = 0; i < sizeof(PLACES) / sizeof(PLACES[0]); i++) {
+		if (access(PLACES[i], R_OK) == 0)
+			return PLACES[i];
+	}
+	return NULL;
+}
+
+static int build_initrd(struct run *run, struct error *err)
+{
+	const struct config *config = run->config;
+	char modules[PATH_MAX];
+	struct initramfs_request request = {
+		.modules = config->modules,
+		.module_names = INITRAMFS_MODULES,
+		.module_count = INITRAMFS_MODULE_COUNT,
+		.busybox = find_busybox(),
+		.script = config->script,
+		.files = config->files,
+		.file_count = config->file_count,
+	};
+	int code;
+
+	if (request.modules == NULL && kernel_find_modules(run->kernel_path, run->kernel.release, modules) == 0)
+		request.modules = modules;
+	if (request.modules == NULL)
+		log_warn(&run->log,
+			 "no modules of kernel %s found: the guest will have no dax devices; name their folder with "
+			 "--modules DIR",
+			 run->kernel.release);
+	if (request.busybox == NULL && config->script == NULL)
+		log_warn(&run->log, "no busybox on this host: the guest will have no shell; install busybox-static");
+	code = initramfs_build(&run->initramfs, &request, &run->log, err);
+	run->initrd = (struct linux_initrd){
+		.option = "the built-in initramfs",
+		.fd = -1,
+		.bytes = run->initramfs.data,
+		.size = run->initramfs.size,
+	};
+	return code;
+}
+
+/*
+ * Ours comes first and the user's last, because Linux lets the later of two win. panic=-1 makes a panic end in a reset, and panic_warm tells it from
+ * a reset that was asked for (see machine_run.c).
+ */
+static int make_cmdline(struct run *run, struct error *err)
+{
+	const struct config *config = run->config;
+	const char *terminal = getenv("TERM");
+
+	if (config->serial != SERIAL_NONE)
+		buf_text(&run->cmdline, "console=ttyS0 ");
+	buf_text(&run->cmdline, "quiet panic=-1 reboot=panic_warm");
+	if (run->initramfs.size > 0 && config->serial == SERIAL_STDIO && terminal != NULL && terminal[0] != '\0' &&
+	    strpbrk(terminal, " \t\"'") == NULL)
+		buf_printf(&run->cmdline, " TERM=%s", terminal);
+	if (config->append != NULL)
+		buf_printf(&run->cmdline, " %s", config->append);
+	buf_u8(&run->cmdline, 0);
+	if (buf_failed(&run->cmdline))
+		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "out of memory for the command line");
+	return 0;
+}
+
+static int make_board(struct run *run, struct error *err)
+{
+	run->board = malloc(sizeof(*run->board));
+	if (run->board == NULL)
+		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "out of memory while planning the machine");
+	return board_make(run->board, run->config, run->kvm.limits.phys_bits, err);
+}
+
+static int load(struct run *run, struct error *err)
+{
+	const struct linux_boot_request request = {
+		.kernel = &run->kernel,
+		.initrd = &run->initrd,
+		.cmdline = (const char *)run->cmdline.data,
+		.e820 = &run->board->e820,
+		.rsdp = run->board->layout.acpi.start,
+	};
+	struct linux_boot boot;
+	int code = linux_boot_load(&boot, &request, machine_memory(run->machine), err);
+
+	if (code < 0)
+		return code;
+	log_debug(&run->log, "kernel at 0x%llx, initrd at 0x%llx (%llu bytes)", (unsigned long long)boot.kernel.start,
+		  (unsigned long long)boot.initrd.start, (unsigned long long)boot.initrd.size);
+	/* the guest has its copy */
+	buf_release(&run->initramfs);
+	io_close(&run->initrd.fd);
+	bzimage_release(&run->kernel);
+	return machine_set_start(run->machine, &boot, err);
+}
+
+static int run_all(struct run *run, int *status, struct error *err)
+{
+	int code;
+
+	for (size_t i = 0; i < run->config->warning_count; i++)
+		log_warn(&run->log, "%s", run->config->warnings[i]);
+	/* cheap checks of the user's files first: they fail before any memory is asked for */
+	code = open_kernel(run, err);
+	if (code == 0)
+		code = kvm_open(&run->kvm, NULL, err);
+	if (code == 0)
+		code = check_backend(run, err);
+	if (code == 0)
+		code = make_board(run, err);
+	if (code == 0)
+		code = make_cmdline(run, err);
+	if (code == 0)
+		code = run->config->initrd != NULL ? open_initrd(run, err) : build_initrd(run, err);
+	if (code == 0)
+		code = console_open(&run->console, run->config->serial, run->config->serial_path, err);
+	if (code == 0)
+		code = machine_new(&run->machine, run->board, &run->kvm, &run->console, &run->log, err);
+	if (code == 0)
+		code = load(run, err);
+	if (code == 0)
+		code = machine_run(run->machine, status, err);
+	return code;
+}
+
+int run_machine(const struct config *config, int *status, struct error *err)
+{
+	struct run run = {
+		.config = config,
+		.log = {.level = config->log_level, .fd = STDERR_FILENO, .raw_terminal = &run.console.raw},
+		.console = {.in = -1, .out = -1},
+		.kernel = {.fd = -1},
+		.initrd = {.fd = -1},
+	};
+	int code;
+
+	kvm_init(&run.kvm);
+	code = run_all(&run, status, err);
+	machine_free(run.machine);
+	console_release(&run.console);
+	kvm_release(&run.kvm);
+	board_release(run.board);
+	free(run.board);
+	bzimage_release(&run.kernel);
+	io_close(&run.initrd.fd);
+	buf_release(&run.initramfs);
+	buf_release(&run.cmdline);
+	return code;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SPMVM_RUN_H
+#define SPMVM_RUN_H
+
+#include "vmm/base/error.h"
+#include "vmm/config.h"
+
+/*
+ * The command "run": finds the kernel and its modules, builds the machine, boots it and stays until it stops. Returns 0 with the
+ * process's exit status in *status, or -errno with err set and everything undone. Main thread.
+ */
+int run_machine(const struct config *config, int *status, struct error *err);
+
+#endif
