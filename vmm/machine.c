@@ -322,28 +322,28 @@ static int build(struct machine *machine, struct error *err)
 	return code;
 }
 
-int machine_new(struct machine **out, const struct board *board, struct kvm_vm *kvm, struct console *console,
+int machine_new(struct machine **machine, const struct board *board, struct kvm_vm *kvm, struct console *console,
 		const struct log *log, struct error *err)
 {
-	struct machine *machine = calloc(1, sizeof(*machine));
+	struct machine *self = calloc(1, sizeof(*self));
 	int code;
 
-	if (machine == NULL)
+	if (self == NULL)
 		return no_memory(err);
-	machine->board = board;
-	machine->kvm = kvm;
-	machine->console = console;
-	machine->log = log;
-	machine->wake_fd = -1;
-	machine->room_fd = -1;
+	self->board = board;
+	self->kvm = kvm;
+	self->console = console;
+	self->log = log;
+	self->wake_fd = -1;
+	self->room_fd = -1;
 	for (int i = 0; i < BOARD_DEVICE_KINDS; i++)
-		machine->irq_fds[i] = -1;
-	code = build(machine, err);
+		self->irq_fds[i] = -1;
+	code = build(self, err);
 	if (code < 0) {
-		machine_free(machine);
+		machine_free(self);
 		return code;
 	}
-	*out = machine;
+	*machine = self;
 	return 0;
 }
 

@@ -33,7 +33,8 @@ enum stop_cause {
 
 /*
  * Builds the machine: backends opened, mapped and populated, memslots registered, ACPI tables written, devices on their buses, vcpus created. board,
- * kvm (opened by kvm_open()), console and log are borrowed and outlive the machine. EXIT_STATUS_HOST. On success the caller owns *machine.
+ * console and log are borrowed and outlive the machine; kvm (opened by kvm_open()) too, and machine_free() closes it, since the VM must be gone
+ * before its memory. EXIT_STATUS_HOST. On success the caller owns *machine.
  */
 int machine_new(struct machine **machine, const struct board *board, struct kvm_vm *kvm, struct console *console,
 		const struct log *log, struct error *err);

@@ -2,6 +2,7 @@
 #include "vmm/option_values.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "vmm/base/keyval.h"
@@ -143,8 +144,10 @@ static int unknown_key(struct token key, size_t key_count, struct error *err)
 	char known[128] = "";
 
 	for (size_t i = 0; i < key_count; i++) {
-		strcat(known, i == 0 ? "" : i + 1 < key_count ? ", " : " or ");
-		strcat(known, KEYS[i].name);
+		const char *separator = i == 0 ? "" : i + 1 < key_count ? ", " : " or ";
+		size_t used = strlen(known);
+
+		snprintf(known + used, sizeof(known) - used, "%s%s", separator, KEYS[i].name);
 	}
 	if (find_key(key.text, SPM_KEYS) != NULL)
 		return error_set(err, EXIT_STATUS_USAGE, EINVAL, "'%s' is a key of --spm only (column %zu); use %s",

@@ -211,7 +211,7 @@ static int parse_option(struct parser *parser, struct word word, struct error *e
 		return code;
 	code = option->parse(parser->options, value, err);
 	if (code < 0)
-		error_prefix(err, "--%s %s: ", option->name, *value != '\0' ? value : "''");
+		error_prefix(err, "--%s %s: ", option->name, value == NULL || *value == '\0' ? "''" : value);
 	return code;
 }
 

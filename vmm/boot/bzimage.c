@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -109,9 +110,8 @@ static int take_fields(struct bzimage *image, const uint8_t *start, uint64_t fil
 	/* syssize counts in 16 bytes and is rounded up */
 	if (code_size < 16 || file_size < setup_size || file_size - setup_size + 15 < code_size)
 		return error_set(err, EXIT_STATUS_IMAGE, EINVAL,
-				 "--kernel %s: truncated: its header tells of %llu bytes, the file has %llu",
-				 image->path, (unsigned long long)(setup_size + code_size),
-				 (unsigned long long)file_size);
+				 "--kernel %s: truncated: its header tells of %" PRIu64 " bytes, the file has %" PRIu64,
+				 image->path, setup_size + code_size, file_size);
 	image->header_size = (uint32_t)header_end - BZIMAGE_HEADER_START;
 	memcpy(image->header, start + BZIMAGE_HEADER_START, image->header_size);
 	image->code_offset = setup_size;
