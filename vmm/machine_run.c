@@ -6,12 +6,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "vmm/base/io.h"
+#include "vmm/loop.h"
 #include "vmm/machine_state.h"
 
 /* Interrupts whatever system call a vcpu's thread is in. Its handler does nothing; being handled is all that counts. */
@@ -179,56 +179,55 @@ struct typed {
 	size_t start, count;
 };
 
-struct loop {
+/* What the main thread looks after while the guest runs. */
+struct events {
 	struct machine *machine;
-	int epoll_fd, signal_fd;
+	struct loop loop;
+	int signal_fd;
 	bool watching_console;
 	struct typed typed;
 };
 
-static int watch(const struct loop *loop, int fd)
+static void on_console(void *context, int fd);
+
+static void watch_console(struct events *events, bool on)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+	int fd = events->machine->console->in;
 
-	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
-}
-
-static void watch_console(struct loop *loop, bool on)
-{
-	int fd = loop->machine->console->in;
-
-	if (fd < 0 || on == loop->watching_console)
+	if (fd < 0 || on == events->watching_console)
 		return;
-	if (!on) {
-		epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
-		loop->watching_console = false;
+	/* epoll refuses regular files and /dev/null: nobody types there */
+	if (on) {
+		events->watching_console = loop_add(&events->loop, fd, on_console, events) == 0;
 	} else {
-		/* epoll refuses regular files and /dev/null (EPERM): nobody types there */
-		loop->watching_console = watch(loop, fd) == 0;
+		loop_remove(&events->loop, fd);
+		events->watching_console = false;
 	}
 }
 
-static void pass_typed(struct loop *loop)
+static void pass_typed(struct events *events)
 {
-	struct typed *typed = &loop->typed;
-	size_t taken = serial_receive(&loop->machine->serial, typed->bytes + typed->start, typed->count);
+	struct typed *typed = &events->typed;
+	size_t taken = serial_receive(&events->machine->serial, typed->bytes + typed->start, typed->count);
 
 	typed->start += taken;
 	typed->count -= taken;
-	watch_console(loop, loop->machine->console->terminal || typed->count == 0);
+	watch_console(events, events->machine->console->terminal || typed->count == 0);
 }
 
-static void on_console(struct loop *loop)
+static void on_console(void *context, int fd)
 {
-	struct typed *typed = &loop->typed;
+	struct events *events = context;
+	struct typed *typed = &events->typed;
 	uint8_t bytes[CONSOLE_READ_MAX];
-	int got = console_read(loop->machine->console, bytes, sizeof(bytes));
+	int got = console_read(events->machine->console, bytes, sizeof(bytes));
 
+	(void)fd;
 	if (got == -ECANCELED) {
-		machine_stop(loop->machine, STOP_QUIT, 0);
+		machine_stop(events->machine, STOP_QUIT, 0);
 	} else if (got < 0) {
-		watch_console(loop, false);
-		loop->machine->console->in = -1;
+		watch_console(events, false);
+		events->machine->console->in = -1;
 	} else {
 		memmove(typed->bytes, typed->bytes + typed->start, typed->count);
 		typed->start = 0;
@@ -236,68 +235,71 @@ static void on_console(struct loop *loop)
 			got = (int)(TYPED_MAX - typed->count);
 		memcpy(typed->bytes + typed->count, bytes, (size_t)got);
 		typed->count += (size_t)got;
-		pass_typed(loop);
+		pass_typed(events);
 	}
 }
 
-static void on_room(struct loop *loop)
+static void on_room(void *context, int fd)
 {
 	uint64_t count;
 
-	(void)!read(loop->machine->room_fd, &count, sizeof(count));
-	pass_typed(loop);
+	(void)!read(fd, &count, sizeof(count));
+	pass_typed(context);
 }
 
-static void on_signal(struct loop *loop)
+static void on_signal(void *context, int fd)
 {
+	struct events *events = context;
 	struct signalfd_siginfo info;
 
-	if (read(loop->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
-		machine_stop(loop->machine, STOP_SIGNAL, info.ssi_signo);
+	if (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		machine_stop(events->machine, STOP_SIGNAL, info.ssi_signo);
 }
 
-static int loop_until_stop(struct loop *loop, struct error *err)
+/* The stop cause is set; waking up is all that it takes. */
+static void on_wake(void *context, int fd)
 {
-	struct machine *machine = loop->machine;
+	(void)context;
+	(void)fd;
+}
 
-	while (!machine_is_stopping(machine)) {
-		struct epoll_event event;
-		int count = epoll_wait(loop->epoll_fd, &event, 1, -1);
+static int wait_for_stop(struct events *events, struct error *err)
+{
+	int code = 0;
 
-		if (count < 0 && errno == EINTR)
-			continue;
-		if (count < 0)
-			return error_set(err, EXIT_STATUS_INTERNAL, errno, "cannot wait for events: %s",
-					 strerror(errno));
-		if (event.data.fd == loop->signal_fd)
-			on_signal(loop);
-		else if (event.data.fd == machine->room_fd)
-			on_room(loop);
-		else if (event.data.fd == machine->console->in)
-			on_console(loop);
-	}
+	while (code == 0 && !machine_is_stopping(events->machine))
+		code = loop_wait(&events->loop);
+	if (code < 0)
+		return error_set(err, EXIT_STATUS_INTERNAL, -code, "cannot wait for events: %s", strerror(-code));
 	return 0;
 }
 
-static int set_up_loop(struct loop *loop, struct error *err)
+static int set_up_events(struct events *events, struct error *err)
 {
 	struct sigaction kick = {.sa_handler = on_kick};
+	struct machine *machine = events->machine;
 	sigset_t signals;
+	int code;
 
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGHUP);
-	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	loop->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (loop->epoll_fd < 0 || loop->signal_fd < 0 || watch(loop, loop->signal_fd) < 0 ||
-	    watch(loop, loop->machine->wake_fd) < 0 || watch(loop, loop->machine->room_fd) < 0)
-		return error_set(err, EXIT_STATUS_HOST, errno, "cannot set up the event loop: %s", strerror(errno));
+	events->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	code = events->signal_fd < 0 ? -errno : loop_init(&events->loop);
+	if (code == 0)
+		code = loop_add(&events->loop, events->signal_fd, on_signal, events);
+	if (code == 0)
+		code = loop_add(&events->loop, machine->wake_fd, on_wake, events);
+	if (code == 0)
+		code = loop_add(&events->loop, machine->room_fd, on_room, events);
+	if (code < 0)
+		return error_set(err, EXIT_STATUS_HOST, -code, "cannot set up the event loop: %s", strerror(-code));
 	/* blocked here and in every thread made from here on; delivered through the signalfd */
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	sigaction(kick_signal(), &kick, NULL);
-	watch_console(loop, true);
+	watch_console(events, true);
 	return 0;
 }
 
@@ -342,20 +344,20 @@ static int exit_status_of(struct machine *machine)
 
 int machine_run(struct machine *machine, int *status, struct error *err)
 {
-	struct loop loop = {.machine = machine, .epoll_fd = -1, .signal_fd = -1};
-	int code = set_up_loop(&loop, err);
+	struct events events = {.machine = machine, .loop.epoll_fd = -1, .signal_fd = -1};
+	int code = set_up_events(&events, err);
 
 	if (code == 0) {
 		console_start(machine->console, machine->log);
 		code = start_vcpus(machine, err);
 		if (code == 0)
-			code = loop_until_stop(&loop, err);
+			code = wait_for_stop(&events, err);
 		machine_stop(machine, STOP_FAULT, 0);
 		join_vcpus(machine);
 		console_stop(machine->console);
 	}
-	io_close(&loop.epoll_fd);
-	io_close(&loop.signal_fd);
+	loop_release(&events.loop);
+	io_close(&events.signal_fd);
 	if (code < 0)
 		return code;
 	if (atomic_load(&machine->cause) == STOP_FAULT) {
