@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/bench/exits.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/kvm.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#define DEBUGFS   "/sys/kernel/debug"
+#define EVENT     DEBUGFS "/tracing/events/kvm/kvm_userspace_exit"
+#define HISTOGRAM "hist:keys=common_pid,reason:size=4096"
+
+/* Opening the file to truncate it ("w") takes all triggers away, so the later ones append. */
+static int write_trigger(const char *mode, const char *text)
+{
+	FILE *file = fopen(EVENT "/trigger", mode);
+	int bad;
+
+	if (file == NULL)
+		return -1;
+	bad = fputs(text, file) < 0;
+	bad |= fclose(file) != 0;
+	return bad ? -1 : 0;
+}
+
+int exits_start(void)
+{
+	/* debugfs shows tracefs at tracing/ by itself */
+	if (access(DEBUGFS "/kvm", X_OK) != 0 && mount("debugfs", DEBUGFS, "debugfs", 0, NULL) != 0)
+		fprintf(stderr, "launch: cannot mount debugfs: %s\n", strerror(errno));
+	if (write_trigger("we", HISTOGRAM "\n") == 0)
+		return 0;
+	fprintf(stderr, "launch: cannot count exits with " EVENT ": %s\n", strerror(errno));
+	return -1;
+}
+
+void exits_stop(void)
+{
+	write_trigger("ae", "!" HISTOGRAM "\n");
+}
+
+void exits_clear(void)
+{
+	write_trigger("ae", HISTOGRAM ":clear\n");
+}
+
+static void count(json_t *exits, const char *name, uint64_t more)
+{
+	json_t *value = json_object_get(exits, name);
+
+	json_object_set_new(exits, name, json_integer(json_integer_value(value) + (json_int_t)more));
+}
+
+static const char *reason_name(unsigned reason)
+{
+	switch (reason) {
+	case KVM_EXIT_IO:
+		return "io";
+	case KVM_EXIT_MMIO:
+		return "mmio";
+	case KVM_EXIT_INTR:
+		return "interrupted";
+	default:
+		return "other";
+	}
+}
+
+/* Lines such as "{ common_pid:        312, reason:          2 } hitcount:       1711". */
+static int read_histogram(pid_t pid, json_t *exits)
+{
+	FILE *file = fopen(EVENT "/hist", "re");
+	char line[256], path[64];
+	uint64_t hits;
+	unsigned reason;
+	int thread;
+
+	if (file == NULL)
+		return -1;
+	while (fgets(line, sizeof(line), file) != NULL) {
+		if (sscanf(line, "{ common_pid: %d, reason: %u } hitcount: %" SCNu64, &thread, &reason, &hits) != 3)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%d", (int)pid, thread);
+		if (access(path, F_OK) != 0)
+			continue;
+		count(exits, "to-user-space", hits);
+		count(exits, reason_name(reason), hits);
+	}
+	fclose(file);
+	return 0;
+}
+
+/* Every file of DEBUGFS/kvm/PID-FD that holds one number. */
+static json_t *read_vm(pid_t pid)
+{
+	json_t *counters = json_object();
+	DIR *vms = opendir(DEBUGFS "/kvm"), *files;
+	char path[600], text[64];
+	struct dirent *vm, *file;
+
+	while (vms != NULL && (vm = readdir(vms)) != NULL) {
+		if (atoi(vm->d_name) != (int)pid || strchr(vm->d_name, '-') == NULL)
+			continue;
+		snprintf(path, sizeof(path), DEBUGFS "/kvm/%s", vm->d_name);
+		files = opendir(path);
+		while (files != NULL && (file = readdir(files)) != NULL) {
+			FILE *one;
+			char *end;
+
+			snprintf(path, sizeof(path), DEBUGFS "/kvm/%.40s/%s", vm->d_name, file->d_name);
+			one = file->d_type == DT_REG ? fopen(path, "re") : NULL;
+			if (one == NULL)
+				continue;
+			if (fgets(text, sizeof(text), one) != NULL) {
+				long long value = strtoll(text, &end, 10);
+
+				if (end != text && *end == '\n' && value != 0)
+					json_object_set_new(counters, file->d_name, json_integer(value));
+			}
+			fclose(one);
+		}
+		if (files != NULL)
+			closedir(files);
+	}
+	if (vms != NULL)
+		closedir(vms);
+	return counters;
+}
+
+json_t *exits_read(pid_t pid)
+{
+	json_t *exits = json_object();
+
+	if (read_histogram(pid, exits) == 0)
+		json_object_set_new(exits, "kvm", read_vm(pid));
+	return exits;
+}

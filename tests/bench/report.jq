@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+# The figures of tests/bench/run as tables. Times are medians of interleaved runs unless said otherwise.
+
+def left($width): tostring | . + (" " * ([0, $width - length] | max));
+def right($width): tostring | (" " * ([0, $width - length] | max)) + .;
+# Digits behind the point, as jq 1.6 has no format for numbers.
+def fixed($digits):
+  (pow(10; $digits)) as $scale
+  | (. * $scale | round) as $n
+  | (($n / $scale | floor | tostring)
+     + (if $digits == 0 then "" else "." + ((($n % $scale) + $scale | tostring)[1:]) end));
+def ms: . / 1000000 | fixed(if . < 100 then 1 else 0 end);
+def times: fixed(2) + "x";
+def median: sort | .[((length - 1) / 2 | floor)];
+def line($cells; $widths): [range(0; $cells | length) as $i
+  | $cells[$i] | if $i == 0 then left($widths[0]) else right($widths[$i]) end] | "  " + join("  ");
+
+def blocks($kind): {
+  "touching": "of 2G, side by side: 2 memslots",
+  "apart": "of 256M, apart: a memslot each and RAM's",
+  "one-large": "of 128G, as much as 64 of 2G",
+  "built-in": "of 2G, and the initramfs built at start"}[$kind];
+
+def start_table:
+  . as $rows
+  | [28, 8, 8, 8, 8, 8, 8, 10, 10, 8] as $w
+  | (reduce $rows[] as $r ({}; .[$r.name] = $r)) as $by
+  | [$rows[] | .name | split("|") | {kind: .[0], count: .[1]}] as $pairs
+  | (reduce $pairs[] as $p ([]; if index([$p]) then . else . + [$p] end)) as $keys
+  | "Exec to the first KVM_RUN, ms (\($rows[0].runs) runs in turns; RAM 1G, 1 CPU)",
+    line(["blocks", "spmvm", "min", "p90", "bare", "min", "p90", "spmvm/bare", "to 1 block", "faults"]; [44] + $w[1:]),
+    ($keys[] | . as $k
+     | $by["\(.kind)|\(.count)|spmvm"] as $s | $by["\(.kind)|\(.count)|bare"] as $b | $by["\(.kind)|1|spmvm"] as $one
+     | line(["\($k.count | right(3)) " + blocks($k.kind), ($s.ns.median | ms), ($s.ns.min | ms), ($s.ns.p90 | ms)]
+            + (if $b then [($b.ns.median | ms), ($b.ns.min | ms), ($b.ns.p90 | ms), ($s.ns.median / $b.ns.median | times)]
+               else ["", "", "", ""] end)
+            + [if $k.kind == "touching" or $k.kind == "apart" then ($s.ns.median / $one.ns.median | times) else "" end,
+               $s."page-faults".median]; [44] + $w[1:])),
+    (def ratio($a; $c): "\($by[$a].ns.median / $by[$c].ns.median | times) (minima \($by[$a].ns.min / $by[$c].ns.min | times))";
+     "  64 blocks against 1 (aim: at most 1.50x): touching \(ratio("touching|64|spmvm"; "touching|1|spmvm")), the bare program \(ratio("touching|64|bare"; "touching|1|bare"));",
+     "  with the same total of 128G: \(ratio("touching|64|spmvm"; "one-large|1|spmvm")); of 256M apart: \(ratio("apart|64|spmvm"; "apart|1|spmvm"))");
+
+def call_medians: .calls as $runs
+  | ([$runs[] | keys[]] | unique) as $names
+  | reduce $names[] as $n ({}; .[$n] = {
+      ns: ([$runs[] | .[$n].ns // 0] | median), count: ([$runs[] | .[$n].count // 0] | median)});
+
+def calls_table:
+  [.[] | {name: (.name | split("|")), calls: call_medians, total: .ns.median}] as $columns
+  | ([22] + [$columns[] | 12]) as $w
+  | ([$columns[].calls | keys[]] | unique) as $names
+  | [$names[] | . as $n | {name: $n, ns: [$columns[].calls[$n].ns // 0]} | select((.ns | max) >= 100000)] as $big
+  | "Where that time goes, ms (calls counted and timed inside of the process; count in brackets)",
+    line(["touching blocks of 2G"] + [$columns[] | .name[1] + " " + .name[2]]; $w),
+    ($big | sort_by(-(.ns | max))[] | .name as $n
+     | line([$n] + [$columns[] | .calls[$n] | if . == null then "-" else (.ns / 1000000 | fixed(2)) + " (\(.count))" end]; $w)),
+    line(["all other calls"] + [$columns[] | .calls | [to_entries[] | select(.key as $k | $big | map(.name) | index($k) | not)
+         | .value.ns] | add / 1000000 | fixed(2)]; $w),
+    line(["total"] + [$columns[] | .total / 1000000 | fixed(2)]; $w),
+    ([range(0; $columns | length; 2) as $i
+      | ([$columns[$i, $i + 1].calls | keys[] | select(startswith("KVM_"))] | unique[]) as $n
+      | {blocks: $columns[$i].name[1], call: $n, spmvm: ($columns[$i].calls[$n].count // 0),
+         bare: ($columns[$i + 1].calls[$n].count // 0)} | select(.spmvm != .bare)]
+     | if length == 0 then "  The two make the same KVM calls, as often."
+       else "  NOT THE SAME KVM CALLS, so bench_bare_kvm needs an update: "
+            + (map("\(.call) \(.spmvm) and \(.bare) (\(.blocks) blocks)") | join(", ")) end);
+
+def boot_table($what):
+  . as $rows
+  | [26, 8, 8, 8, 12, 10, 10] as $w
+  | "Exec to the guest's first process\($what), ms (\($rows[0].runs) runs in turns; RAM 1G, 1 CPU, same kernel and initramfs)",
+    line(["", "median", "min", "p90", "kernel clock", "faults", "to spmvm"]; $w),
+    ($rows[] | line([.name, (.ns.median | ms), (.ns.min | ms), (.ns.p90 | ms), (."guest-clock-ns".median | ms),
+                     ."page-faults".median, (.ns.median / $rows[0].ns.median | times)]; $w));
+
+def exits_table:
+  [26, 10, 8, 8, 12, 8, 12, 10, 10] as $w
+  | "Exits from KVM until then (median of \(.[0].runs) runs)",
+    line(["", "to user", "io", "mmio", "interrupted", "other", "all exits", "4K pages", "2M pages"]; $w),
+    (.[] | .exits as $e | def of($path): [$e[] | getpath($path) // 0] | median;
+     line([.name, of(["to-user-space"]), of(["io"]), of(["mmio"]), of(["interrupted"]), of(["other"]), of(["kvm", "exits"]),
+           of(["kvm", "pages_4k"]), of(["kvm", "pages_2m"])]; $w));
+
+def memory_table:
+  [26, 8, 8, 8, 12, 12, 10, 9] as $w
+  | "Memory of the process beyond guest memory, KiB: the most of any sample (every 10 ms, until 1 s after the first process)",
+    line(["", "Pss", "private", "Rss", "Pss at end", "page tables", "guest", "samples"]; $w),
+    (.[] | ."memory-peak-kib" as $m | line([.name, $m.pss, $m.private, $m.rss, ."memory-at-end-kib".pss, $m."page-tables", $m.guest, ."memory-samples"]; $w)),
+    ("  Aim: at most 3072 of Pss. " + ([.[] | select(.name | startswith("spmvm")) | select(."memory-peak-kib".pss > 3072) | .name]
+       | if length == 0 then "Held by all of spmvm's rows." else "Not held by: " + join("; ") + "." end)),
+    "  Page tables are those of the process for guest memory too; KVM's own are the host kernel's and not in here.";
+
+.places[]
+| "",
+  "=== \(.place): \(.kvm), Linux \(."host-kernel"), \(."host-cpus") CPUs; \(.spmvm); guest kernel \(."guest-kernel")"
+  + (if .quick then "; --quick: NOT FIGURES TO QUOTE" else "" end),
+  ((.start // empty) | "", start_table),
+  ((.calls // empty) | "", calls_table),
+  ((.boot // empty) | "", boot_table("")),
+  ((."boot-huge" // empty) | "", boot_table("; the host with shmem_enabled=advise, so guest memory of huge pages")),
+  ((.exits // empty) | "", exits_table),
+  ((.memory // empty) | "", memory_table),
+  (if ."boots-guests" then empty else "", "Nothing boots on this KVM, a software backend: boot, exits and memory are measured in the lab." end)
