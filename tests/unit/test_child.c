@@ -124,7 +124,8 @@ static void gives_descriptors_and_no_others(void **state)
 		assert_int_equal(write(pipes[i][1], i == 0 ? "A" : "B", 1), 1);
 		close(pipes[i][1]);
 	}
-	fds[0] = pipes[1][0]; /* crosswise */
+	assert_int_equal(dup2(pipes[0][0], 60), 60); /* one more to be closed */
+	fds[0] = pipes[1][0];                        /* crosswise */
 	fds[1] = pipes[0][0];
 	options.fds = fds;
 	options.fd_count = 2;
@@ -133,6 +134,7 @@ static void gives_descriptors_and_no_others(void **state)
 	/* the last number is that of ls's own directory; the pipe of tr is not its child's */
 	assert_string_equal(child.last, "BA0 1 2 3 4 5 /dev/null");
 	child_release(&child, DEADLINE);
+	close(60);
 	close(pipes[0][0]);
 	close(pipes[1][0]);
 }
@@ -214,7 +216,8 @@ static double seconds(void)
 
 static void one_that_does_not_listen_is_killed_with_all_of_its_group(void **state)
 {
-	const char *const argv[] = {"/bin/sh", "-c", "trap '' TERM; sleep 1000 & echo $!; while :; do sleep 1; done", NULL};
+	const char *const argv[] = {"/bin/sh", "-c", "trap '' TERM; sleep 1000 & echo $!; while :; do sleep 1; done",
+				    NULL};
 	struct child_options options = shell(argv);
 	struct child child;
 	struct error err;

@@ -137,8 +137,7 @@ int child_start(struct child *child, const struct child_options *options, struct
 
 	assert(options->fd_count <= CHILD_FDS_MAX);
 	*child = (struct child){.pidfd = -1, .output = -1, .name = options->name, .option = options->option};
-	if (pipe2(output, O_CLOEXEC) < 0 || pipe2(report, O_CLOEXEC) < 0 ||
-	    fcntl(output[0], F_SETFL, O_NONBLOCK) < 0)
+	if (pipe2(output, O_CLOEXEC) < 0 || pipe2(report, O_CLOEXEC) < 0 || fcntl(output[0], F_SETFL, O_NONBLOCK) < 0)
 		goto fail;
 	child->pid = fork();
 	if (child->pid == 0)
@@ -233,6 +232,16 @@ struct child_text child_ending(const struct child *child)
 	else
 		snprintf(ending.text, sizeof(ending.text), "ended with status %d", WEXITSTATUS(child->status));
 	return ending;
+}
+
+void child_kill(const struct child *child)
+{
+	struct pollfd ended = {.fd = child->pidfd, .events = POLLIN};
+
+	if (child->pid == 0)
+		return;
+	kill(-child->pid, SIGKILL);
+	poll(&ended, 1, 1000);
 }
 
 void child_release(struct child *child, int milliseconds)

@@ -67,6 +67,12 @@ struct child_text {
 struct child_text child_ending(const struct child *child);
 
 /*
+ * Kills it and its group and waits until it is gone (a second at most); it stays to be reaped. Any thread, while the main thread
+ * does not reap it.
+ */
+void child_kill(const struct child *child);
+
+/*
  * Ends it: SIGTERM, then SIGKILL after milliseconds, to it and to all that is left of its process group. Reaps it and releases
  * the rest. To let it end by itself, close what it serves before. Takes NULL, a zeroed and a released child too.
  */

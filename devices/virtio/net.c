@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "devices/virtio/net.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* §5.1.2: receiveq1, transmitq1 */
+enum { RECEIVE = 0, TRANSMIT = 1, QUEUES = 2 };
+
+/* §5.1.3 */
+#define F_CSUM       (UINT64_C(1) << 0)
+#define F_GUEST_CSUM (UINT64_C(1) << 1)
+#define F_MTU        (UINT64_C(1) << 3)
+#define F_MAC        (UINT64_C(1) << 5)
+#define F_GUEST_TSO4 (UINT64_C(1) << 7)
+#define F_GUEST_TSO6 (UINT64_C(1) << 8)
+#define F_GUEST_ECN  (UINT64_C(1) << 9)
+#define F_GUEST_UFO  (UINT64_C(1) << 10)
+#define F_HOST_TSO4  (UINT64_C(1) << 11)
+#define F_HOST_TSO6  (UINT64_C(1) << 12)
+#define F_HOST_ECN   (UINT64_C(1) << 13)
+#define F_HOST_UFO   (UINT64_C(1) << 14)
+#define F_MRG_RXBUF  (UINT64_C(1) << 15)
+#define F_STATUS     (UINT64_C(1) << 16)
+
+#define CARD_FEATURES   (F_MAC | F_STATUS | F_MTU)
+#define STREAM_FEATURES (CARD_FEATURES | F_CSUM | F_GUEST_CSUM | F_MRG_RXBUF)
+#define TAP_FEATURES                                                                                                   \
+	(STREAM_FEATURES | F_GUEST_TSO4 | F_GUEST_TSO6 | F_GUEST_ECN | F_GUEST_UFO | F_HOST_TSO4 | F_HOST_TSO6 |       \
+	 F_HOST_ECN | F_HOST_UFO)
+/* what happens in the rings, and so must be known to the kernel's back end; it leaves the rest to the tap */
+#define RING_FEATURES (F_MRG_RXBUF | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1)
+
+/* descriptors in device.watch_fds */
+enum { WATCH_PATH, WATCH_ERROR, WATCH_OUTPUT };
+
+enum { CHILD_END_MS = 100 };
+
+static struct net *from(struct virtio_device *device)
+{
+	return (struct net *)(void *)device;
+}
+
+/* §5.1.4: mac, status, max_virtqueue_pairs, mtu */
+enum { CONFIG_SIZE = 12, LINK_UP = 1 };
+
+static void read_config(struct virtio_device *device, size_t offset, uint8_t *bytes, size_t size)
+{
+	const struct net *net = from(device);
+	uint8_t config[CONFIG_SIZE] = {0};
+
+	memcpy(config, net->mac, NET_MAC_SIZE);
+	config[6] = net->link_up ? LINK_UP : 0;
+	config[8] = 1;
+	config[10] = (uint8_t)net->mtu;
+	config[11] = (uint8_t)(net->mtu >> 8);
+	memcpy(bytes, config + offset, size);
+}
+
+/* ---- vhost-net */
+
+static void vhost_stop(struct net *net)
+{
+	if (!net->running)
+		return;
+	for (unsigned i = 0; i < QUEUES; i++)
+		(void)vhost_net_set_back_end(&net->vhost, i, -1);
+	for (unsigned i = 0; i < QUEUES; i++)
+		vhost_unset_queue(&net->vhost, i);
+	net->running = false;
+}
+
+static int vhost_start(struct net *net)
+{
+	int code = vhost_set_features(&net->vhost, net->device.accepted);
+
+	net->running = true;
+	for (unsigned i = 0; code == 0 && i < QUEUES; i++) {
+		if (net->device.queues[i].ready)
+			code = vhost_set_queue(&net->vhost, &net->device, i);
+	}
+	for (unsigned i = 0; code == 0 && i < QUEUES; i++) {
+		if (net->device.queues[i].ready)
+			code = vhost_net_set_back_end(&net->vhost, i, net->tap.fd);
+	}
+	if (code < 0)
+		vhost_stop(net);
+	return code;
+}
+
+/* ---- the class; all but readable with the lock held */
+
+static int activate(struct virtio_device *device)
+{
+	struct net *net = from(device);
+	int code = 0;
+
+	if (net->tap.fd >= 0)
+		code = tap_set_offloads(&net->tap, device->accepted);
+	if (code < 0)
+		return code;
+	if (net->back_end == NET_VHOST_TAP)
+		return vhost_start(net);
+	net_path_start(net);
+	return 0;
+}
+
+static void reset(struct virtio_device *device)
+{
+	struct net *net = from(device);
+
+	if (net->back_end == NET_VHOST_TAP)
+		vhost_stop(net);
+	else
+		net_path_stop(net);
+}
+
+/* What passt has said since. */
+static void hear_child(struct net *net)
+{
+	child_log(&net->passt.child, net->device.log);
+	net->device.watch_fds[WATCH_OUTPUT] = net->passt.child.output;
+}
+
+/* The back end is gone: the guest sees the cable pulled. */
+static void lose_link(struct net *net)
+{
+	struct child *child = &net->passt.child;
+	struct pollfd end = {.fd = child->pidfd, .events = POLLIN};
+
+	net_path_close(net);
+	net->link_up = false;
+	virtio_config_changed(&net->device);
+	/* frames that wait are swallowed */
+	virtio_kick_again(&net->device, TRANSMIT);
+	if (child->name != NULL) {
+		/* the process outlives its socket by a moment; once, so the loop can wait for it */
+		poll(&end, 1, CHILD_END_MS);
+		hear_child(net);
+		child_has_ended(child);
+	}
+	if (net->device.log == NULL)
+		return;
+	if (child->name != NULL)
+		log_warn(net->device.log, "%s: passt %s%s%s; the guest's link is down", net->device.option,
+			 child->pid == 0 ? child_ending(child).text : "has closed its socket",
+			 child->last[0] != '\0' ? ": " : "", child->last);
+	else
+		log_warn(net->device.log, "%s: the %s is gone; the guest's link is down", net->device.option,
+			 net->back_end == NET_STREAM ? "other end of the socket" : "tap");
+}
+
+static void kick(struct virtio_device *device, unsigned queue)
+{
+	struct net *net = from(device);
+
+	if ((queue == RECEIVE ? net_path_receive(net) : net_path_transmit(net)) < 0)
+		lose_link(net);
+}
+
+static void readable(struct virtio_device *device, int fd)
+{
+	struct net *net = from(device);
+
+	pthread_mutex_lock(&device->lock);
+	if (fd == device->watch_fds[WATCH_PATH]) {
+		if (net_path_ready(net) < 0)
+			lose_link(net);
+	} else if (fd == device->watch_fds[WATCH_OUTPUT]) {
+		hear_child(net);
+	} else if (fd == device->watch_fds[WATCH_ERROR] && vhost_failed(&net->vhost) && net->running) {
+		vhost_stop(net);
+		virtio_needs_reset(device, "the kernel's vhost-net found a virtqueue broken");
+	}
+	pthread_mutex_unlock(&device->lock);
+}
+
+static const struct virtio_class NET_CLASS = {
+	.name = "net",
+	.id = VIRTIO_ID_NET,
+	.config_size = CONFIG_SIZE,
+	.read_config = read_config,
+	.activate = activate,
+	.reset = reset,
+	.kick = kick,
+	.readable = readable,
+};
+
+/* The same without kick: the kernel takes kicks. */
+static const struct virtio_class NET_VHOST_CLASS = {
+	.name = "net",
+	.id = VIRTIO_ID_NET,
+	.config_size = CONFIG_SIZE,
+	.read_config = read_config,
+	.activate = activate,
+	.reset = reset,
+	.readable = readable,
+};
+
+/* ---- making one */
+
+/* Whether vhost-net serves this tap: 1 or 0, or -errno when the user insists. */
+static int open_vhost(struct net *net, const struct net_options *options, const struct log *log, struct error *err)
+{
+	struct error why;
+	int code;
+
+	if (options->vhost == NET_VHOST_OFF)
+		return 0;
+	code = vhost_open(&net->vhost, "/dev/vhost-net", "vhost_net", options->option, &why);
+	if (code == 0 && (net->vhost.features & F_MRG_RXBUF) != 0 && (net->vhost.features & VIRTIO_F_VERSION_1) != 0)
+		return 1;
+	if (code == 0) {
+		vhost_release(&net->vhost);
+		code = error_set(&why, EXIT_STATUS_HOST, ENOTSUP, "%s: the host's vhost-net is too old",
+				 options->option);
+	}
+	if (options->vhost == NET_VHOST_ON) {
+		*err = why;
+		return code;
+	}
+	if (log != NULL)
+		log_info(log, "%s; without it, frames are copied by spmvm", why.text);
+	return 0;
+}
+
+static int open_tap(struct net *net, const struct net_options *options, const struct guest_mem *mem,
+		    const struct log *log, struct error *err)
+{
+	int code = tap_open(&net->tap, options->tap, options->option, err);
+
+	if (code < 0)
+		return code;
+	net->mtu = net->tap.mtu;
+	if (!net->tap.up && log != NULL)
+		log_warn(log, "%s: %s is down; nothing passes until: ip link set %s up", options->option, options->tap,
+			 options->tap);
+	code = open_vhost(net, options, log, err);
+	if (code < 0)
+		return code;
+	net->back_end = code == 1 ? NET_VHOST_TAP : NET_PLAIN_TAP;
+	return code == 1 && mem != NULL ? vhost_set_memory(&net->vhost, mem, options->option, err) : 0;
+}
+
+static void zero(struct net *net, const struct net_options *options)
+{
+	memset(net, 0, sizeof(*net));
+	net->tap.fd = -1;
+	net->passt.stream.fd = -1;
+	net->epoll = -1;
+	if (options->has_mac)
+		memcpy(net->mac, options->mac, NET_MAC_SIZE);
+	else
+		net_mac_default(options, net->mac);
+}
+
+static uint64_t features(const struct net *net)
+{
+	return net->back_end == NET_STREAM ? STREAM_FEATURES : TAP_FEATURES;
+}
+
+/* What is common to all, once the back end is there. Releases the card on failure. */
+static int finish(struct net *net, const struct net_options *options, const struct guest_mem *mem,
+		  const struct log *log, struct error *err)
+{
+	bool vhost = net->back_end == NET_VHOST_TAP;
+	int code = vhost ? 0 : net_path_init(net);
+
+	if (code == 0)
+		code = virtio_init(&net->device, vhost ? &NET_VHOST_CLASS : &NET_CLASS, QUEUES, features(net));
+	if (code < 0) {
+		net_release(net);
+		return error_set(err, EXIT_STATUS_HOST, -code, "%s: cannot make the card: %s", options->option,
+				 strerror(-code));
+	}
+	if (vhost)
+		net->device.offered &= net->vhost.features | ~RING_FEATURES;
+	net->device.option = options->option;
+	net->device.log = log;
+	net->device.mem = mem;
+	net->device.always_used = vhost;
+	net->device.watch_fds[WATCH_PATH] = net->epoll;
+	net->device.watch_fds[WATCH_ERROR] = vhost ? net->vhost.error_fd : -1;
+	net->device.watch_fds[WATCH_OUTPUT] = net->passt.child.name != NULL ? net->passt.child.output : -1;
+	net->link_up = true;
+	return 0;
+}
+
+int net_init(struct net *net, const struct net_options *options, const struct guest_mem *mem, const struct log *log,
+	     struct error *err)
+{
+	int code;
+
+	zero(net, options);
+	if (options->kind == NET_TAP) {
+		code = open_tap(net, options, mem, log, err);
+	} else {
+		net->back_end = NET_STREAM;
+		net->mtu = PASST_MTU;
+		code = passt_start(&net->passt, options, net->mac, log, err);
+	}
+	if (code < 0) {
+		net_release(net);
+		return code;
+	}
+	return finish(net, options, mem, log, err);
+}
+
+int net_init_stream(struct net *net, const struct net_options *options, int fd, const struct log *log,
+		    struct error *err)
+{
+	int code;
+
+	zero(net, options);
+	net->back_end = NET_STREAM;
+	net->mtu = PASST_MTU;
+	code = net_stream_init(&net->passt.stream, fd);
+	if (code < 0)
+		return error_set(err, EXIT_STATUS_HOST, -code, "%s: cannot use the socket: %s", options->option,
+				 strerror(-code));
+	return finish(net, options, NULL, log, err);
+}
+
+void net_release(struct net *net)
+{
+	if (net == NULL || net->mtu == 0)
+		return;
+	virtio_release(&net->device);
+	net_path_release(net);
+	vhost_release(&net->vhost);
+	tap_release(&net->tap);
+	passt_release(&net->passt);
+	net->mtu = 0;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SPMVM_DEVICES_VIRTIO_NET_H
+#define SPMVM_DEVICES_VIRTIO_NET_H
+
+#include "devices/virtio/net_frames.h"
+#include "devices/virtio/net_options.h"
+#include "devices/virtio/passt.h"
+#include "devices/virtio/tap.h"
+#include "devices/virtio/vhost.h"
+
+/*
+ * A network card (virtio 1.2 §5.1) with one queue pair, connected to
+ *	- a tap through the kernel's vhost-net: no frame passes through this process, all offloads;
+ *	- a tap without it: the same offloads, frames go through net_path.c;
+ *	- passt's socket: the checksum is left to us, and instead of segmentation there are frames of 64 KiB (VIRTIO_NET_F_MTU).
+ * Offered features say what the back end can. A back end that goes away takes the link down (VIRTIO_NET_S_LINK_UP) with a line in the log; the card stays, and
+ * swallows what the guest sends.
+ */
+enum net_back_end { NET_VHOST_TAP, NET_PLAIN_TAP, NET_STREAM };
+
+struct net {
+	struct virtio_device device; /* first; its lock guards the rest */
+	enum net_back_end back_end;
+	uint8_t mac[NET_MAC_SIZE];
+	uint16_t mtu;
+	bool link_up;
+	struct tap tap;
+	struct vhost vhost;
+	struct passt passt;
+	bool running; /* between activate and reset */
+	/* net_path.c */
+	int epoll;                        /* watches tap or socket; -1 with vhost */
+	bool wants_in, wants_out;         /* what it watches for */
+	bool out_full;                    /* the back end takes nothing now; transmission goes on when it does */
+	uint8_t *held;                    /* NET_PLAIN_TAP: header and frame that were read and have no room yet */
+	size_t held_size;                 /* 0: none */
+	uint64_t received, sent, dropped; /* frames, for tests and the curious */
+	struct virtq_chain chain;         /* scratch */
+};
+
+/*
+ * Opens the back end, starts passt. mem holds the guest's whole memory by now (vhost-net is told of it here, so that an error is one before the guest starts) and
+ * outlives the card, as log does; both may be NULL in tests. EXIT_STATUS_HOST or EXIT_STATUS_CONFIG with one line; nothing is left behind. Main
+ * thread, before the first vcpu runs; the card must not move afterwards.
+ */
+int net_init(struct net *net, const struct net_options *options, const struct guest_mem *mem, const struct log *log,
+	     struct error *err);
+
+/*
+ * A card on a stream socket that somebody else serves, for tests; takes fd over, on failure too. Only option, mac, index of the options count.
+ */
+int net_init_stream(struct net *net, const struct net_options *options, int fd, const struct log *log,
+		    struct error *err);
+
+/* Ends the work, passt too. Takes NULL, a zeroed value and one released before. */
+void net_release(struct net *net);
+
+/* ---- between net.c and net_path.c; lock held */
+
+/* DRIVER_OK, and reset. */
+void net_path_start(struct net *net);
+void net_path_stop(struct net *net);
+/* As far as it goes: from the back end to the guest, and from the guest to the back end. -EPIPE when the back end is gone. */
+int net_path_receive(struct net *net);
+int net_path_transmit(struct net *net);
+/* One of the two after net->epoll became readable. */
+int net_path_ready(struct net *net);
+/* The back end is gone: watches nothing and closes it. */
+void net_path_close(struct net *net);
+/* Makes net->epoll. -errno. Before the rest. */
+int net_path_init(struct net *net);
+void net_path_release(struct net *net);
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "devices/virtio/virtio.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "vmm/base/io.h"
+
+enum { INTERRUPT_USED = 1, INTERRUPT_CONFIG = 2 };
+
+int virtio_init(struct virtio_device *device, const struct virtio_class *class, unsigned queue_count, uint64_t features)
+{
+	int code = 0;
+
+	assert(queue_count <= VIRTIO_QUEUES_MAX);
+	*device = (struct virtio_device){
+		.class = class,
+		.queue_count = queue_count,
+		.offered = features | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1,
+		.irq = {.eventfd = -1},
+	};
+	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++)
+		device->kick_fds[i] = -1;
+	for (unsigned i = 0; i < VIRTIO_WATCH_MAX; i++)
+		device->watch_fds[i] = -1;
+	for (unsigned i = 0; code == 0 && i < queue_count; i++) {
+		device->kick_fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (device->kick_fds[i] < 0)
+			code = -errno;
+	}
+	if (code == 0)
+		code = -pthread_mutex_init(&device->lock, NULL);
+	if (code < 0) {
+		for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++)
+			io_close(&device->kick_fds[i]);
+		device->class = NULL;
+	}
+	return code;
+}
+
+void virtio_release(struct virtio_device *device)
+{
+	if (device == NULL || device->class == NULL)
+		return;
+	if (device->class->reset != NULL) {
+		pthread_mutex_lock(&device->lock);
+		device->class->reset(device);
+		pthread_mutex_unlock(&device->lock);
+	}
+	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++)
+		io_close(&device->kick_fds[i]);
+	pthread_mutex_destroy(&device->lock);
+	device->class = NULL;
+}
+
+void virtio_kicked(struct virtio_device *device, unsigned queue)
+{
+	uint64_t count;
+
+	if (device->class->kick == NULL)
+		return; /* a vhost back end reads it */
+	(void)!read(device->kick_fds[queue], &count, sizeof(count));
+	pthread_mutex_lock(&device->lock);
+	if ((device->status & VIRTIO_STATUS_DRIVER_OK) != 0 && device->queues[queue].ready &&
+	    !device->queues[queue].broken)
+		device->class->kick(device, queue);
+	pthread_mutex_unlock(&device->lock);
+}
+
+void virtio_kick_again(struct virtio_device *device, unsigned queue)
+{
+	const uint64_t one = 1;
+
+	/* EAGAIN: it is readable already */
+	(void)!write(device->kick_fds[queue], &one, sizeof(one));
+}
+
+void virtio_interrupt(struct virtio_device *device, unsigned queue)
+{
+	if (!virtq_needs_interrupt(&device->queues[queue]))
+		return;
+	atomic_fetch_or(&device->interrupt_status, INTERRUPT_USED);
+	dev_irq_pulse(&device->irq);
+}
+
+void virtio_config_changed(struct virtio_device *device)
+{
+	device->config_generation++;
+	if ((device->status & VIRTIO_STATUS_DRIVER_OK) == 0)
+		return;
+	atomic_fetch_or(&device->interrupt_status, INTERRUPT_CONFIG);
+	dev_irq_pulse(&device->irq);
+}
+
+void virtio_needs_reset(struct virtio_device *device, const char *why)
+{
+	if ((device->status & VIRTIO_STATUS_NEEDS_RESET) != 0)
+		return;
+	if (device->log != NULL)
+		log_limited(device->log, &device->log_limit, LOG_WARN, "%s: %s; the device waits for a reset",
+			    device->option != NULL ? device->option : device->class->name, why);
+	for (unsigned i = 0; i < device->queue_count; i++)
+		device->queues[i].broken = true;
+	device->status |= VIRTIO_STATUS_NEEDS_RESET;
+	/* §2.1.2: a driver that is up hears of it as of a configuration change */
+	virtio_config_changed(device);
+}
