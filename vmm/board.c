@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,9 +12,12 @@
 #include "devices/power.h"
 #include "devices/pvpanic.h"
 #include "devices/serial.h"
+#include "devices/virtio/mmio.h"
 
 #define LAPIC_ADDRESS  0xfee00000u /* where KVM's in-kernel local APICs and IOAPIC are, as on every PC */
 #define IOAPIC_ADDRESS 0xfec00000u
+/* Without interrupt remapping, Linux 6.1 takes no processor whose id is wider (arch/x86/kernel/apic/apic.c, try_to_enable_x2apic). */
+#define APIC_ID_END 255u
 
 static int no_memory(struct error *err)
 {
@@ -30,14 +34,14 @@ static uint32_t pxm_of_node(uint32_t node)
  * One package for each node with CPUs: Linux complains about a last-level cache or package that spans nodes. The APIC id is package << core_bits | core (Intel
  * SDM vol. 3 §9.9.1).
  */
-static int place_cpus(struct board *board)
+static int place_cpus(struct board *board, struct error *err)
 {
 	const struct config *config = board->config;
 	uint32_t largest = 1;
 
 	board->cpus = calloc(config->cpu_count, sizeof(board->cpus[0]));
 	if (board->cpus == NULL)
-		return -ENOMEM;
+		return no_memory(err);
 	for (uint32_t i = 0; i < config->cpu_count; i++) {
 		struct board_cpu *cpu = &board->cpus[i];
 
@@ -54,20 +58,49 @@ static int place_cpus(struct board *board)
 	}
 	while ((1u << board->core_bits) < largest)
 		board->core_bits++;
-	for (uint32_t i = 0; i < config->cpu_count; i++)
-		board->cpus[i].apic_id |= board->cpus[i].node << board->core_bits;
+	for (uint32_t i = 0; i < config->cpu_count; i++) {
+		struct board_cpu *cpu = &board->cpus[i];
+
+		cpu->apic_id |= cpu->node << board->core_bits;
+		if (cpu->apic_id >= APIC_ID_END)
+			return error_set(
+				err, EXIT_STATUS_CONFIG, ERANGE,
+				"--numa: CPU %u of node %u would have APIC id %u, and Linux leaves out CPUs with "
+				"ids from %u on: each node takes as many ids as the largest, %u; spread the CPUs "
+				"more evenly",
+				i, cpu->node, cpu->apic_id, APIC_ID_END, 1u << board->core_bits);
+	}
 	return 0;
+}
+
+static void place_virtio(struct board_device *device, const struct config_device *config, unsigned index)
+{
+	device->kind = BOARD_VIRTIO;
+	device->config = config;
+	snprintf(device->name, sizeof(device->name), "VR%02X", index & 0xff);
+	device->wants = (struct dev_wants){
+		.io = {{BUS_MMIO, {BOARD_VIRTIO_BASE + index * VIRTIO_MMIO_PAGE, VIRTIO_MMIO_PAGE}, &VIRTIO_MMIO_OPS}},
+		.io_count = 1,
+		.irq = true,
+		.gsi = BOARD_VIRTIO_GSI + index % BOARD_VIRTIO_GSIS,
+		.acpi_name = device->name,
+		/* the id that Linux's virtio_mmio driver binds to */
+		.acpi_hid = "LNRO0005",
+		.acpi_uid = index,
+	};
 }
 
 static void place_devices(struct board *board)
 {
-	static void (*const WANTS[BOARD_DEVICE_KINDS])(struct dev_wants *) = {
+	static void (*const WANTS[BOARD_VIRTIO])(struct dev_wants *) = {
 		[BOARD_SERIAL] = serial_wants,         [BOARD_POWER] = power_wants,
 		[BOARD_PCI_HOST] = pci_host_wants,     [BOARD_PVPANIC] = pvpanic_wants,
 		[BOARD_DEBUG_EXIT] = debug_exit_wants,
 	};
+	bool has_ports = false;
+	unsigned index = 0;
 
-	for (int kind = 0; kind < BOARD_DEVICE_KINDS; kind++) {
+	for (int kind = 0; kind < BOARD_VIRTIO; kind++) {
 		struct board_device *device = &board->devices[board->device_count];
 
 		if (kind == BOARD_DEBUG_EXIT && board->config->script == NULL)
@@ -75,6 +108,14 @@ static void place_devices(struct board *board)
 		device->kind = (enum board_device_kind)kind;
 		WANTS[kind](&device->wants);
 		board->device_count++;
+	}
+	for (size_t i = 0; i < board->config->device_count; i++) {
+		const struct config_device *config = &board->config->devices[i];
+
+		/* the first --port stands for the console device that they all are ports of */
+		if (config->kind != CONFIG_PORT || !has_ports)
+			place_virtio(&board->devices[board->device_count++], config, index++);
+		has_ports = has_ports || config->kind == CONFIG_PORT;
 	}
 }
 
@@ -262,6 +303,21 @@ static int make_acpi_inputs(struct board *board, struct error *err)
 	return 0;
 }
 
+/* virtio-mem has one region: the largest free chunk, as far as --maxmem goes. */
+static void place_hotplug(struct board *board)
+{
+	const struct mem_window *window = &board->layout.window;
+	uint64_t at = window->span.start;
+	struct mem_chunk chunk;
+
+	while (board->layout.hotplug && window_next(window, &at, &chunk)) {
+		if (chunk.kind == MEM_CHUNK_FREE && chunk.range.size > board->hotplug.size)
+			board->hotplug = chunk.range;
+	}
+	if (board->hotplug.size > board->config->room)
+		board->hotplug.size = board->config->room;
+}
+
 int board_make(struct board *board, const struct config *config, unsigned phys_bits, struct error *err)
 {
 	int code;
@@ -270,12 +326,16 @@ int board_make(struct board *board, const struct config *config, unsigned phys_b
 	board->config = config;
 	board->phys_bits = phys_bits;
 	place_devices(board);
-	code = place_cpus(board) < 0 ? no_memory(err) : plan_memory(board, err);
+	code = place_cpus(board, err);
+	if (code == 0)
+		code = plan_memory(board, err);
 	if (code == 0)
 		code = make_e820(board, err);
 	if (code == 0)
 		code = make_acpi_inputs(board, err);
-	if (code < 0)
+	if (code == 0)
+		place_hotplug(board);
+	else
 		board_release(board);
 	return code;
 }
@@ -307,6 +367,19 @@ int board_build_acpi(const struct board *board, struct acpi_blob *blob, struct e
 				 "the ACPI tables outgrew the place set aside for them");
 	}
 	return 0;
+}
+
+const char *board_device_name(const struct board_device *device)
+{
+	static const char *const NAMES[BOARD_VIRTIO] = {
+		[BOARD_SERIAL] = "COM1",
+		[BOARD_POWER] = "sleep and reset registers",
+		[BOARD_PCI_HOST] = "PCI host bridge",
+		[BOARD_PVPANIC] = "pvpanic",
+		[BOARD_DEBUG_EXIT] = "debug exit",
+	};
+
+	return device->kind == BOARD_VIRTIO ? device->config->option : NAMES[device->kind];
 }
 
 const struct config_memory *board_owner(const struct board *board, const struct mem_region *region)

@@ -22,11 +22,23 @@ enum board_device_kind {
 	BOARD_PCI_HOST,
 	BOARD_PVPANIC,
 	BOARD_DEBUG_EXIT, /* only when a script's status is to become ours */
+	BOARD_VIRTIO,     /* one for each virtio device of the configuration */
 	BOARD_DEVICE_KINDS
 };
 
+/*
+ * Virtio devices have a page of registers each, in the 32-bit hole, and share the interrupts from BOARD_VIRTIO_GSI on when there are more devices than pins.
+ */
+#define BOARD_VIRTIO_BASE UINT64_C(0xd0000000)
+#define BOARD_VIRTIO_GSI  5u
+#define BOARD_VIRTIO_GSIS 19u
+
+enum { BOARD_DEVICES_MAX = BOARD_VIRTIO + CONFIG_DEVICES_MAX + 1 };
+
 struct board_device {
 	enum board_device_kind kind;
+	const struct config_device *config; /* of BOARD_VIRTIO */
+	char name[5];                       /* of BOARD_VIRTIO: its ACPI name */
 	struct dev_wants wants;
 };
 
@@ -42,9 +54,10 @@ struct board {
 	unsigned phys_bits;          /* the guest's MAXPHYADDR */
 	struct mem_layout layout;
 	struct e820_table e820; /* sealed */
+	struct range hotplug;   /* virtio-mem's region in the window; empty without --maxmem */
 	struct board_cpu *cpus;
 	unsigned core_bits; /* bits of an APIC id that number the cores of a package */
-	struct board_device devices[BOARD_DEVICE_KINDS];
+	struct board_device devices[BOARD_DEVICES_MAX];
 	size_t device_count;
 	struct acpi_inputs acpi; /* points into the arrays below */
 	struct acpi_cpu *acpi_cpus;
@@ -61,6 +74,9 @@ void board_release(struct board *board);
 
 /* The ACPI tables, linked for board->layout.acpi.start, where their first byte (the RSDP) goes. */
 int board_build_acpi(const struct board *board, struct acpi_blob *blob, struct error *err);
+
+/* What a person calls a device: "COM1", "--blk disk.img". Borrowed from the board's configuration. */
+const char *board_device_name(const struct board_device *device);
 
 /* The configuration's entry behind a region. */
 const struct config_memory *board_owner(const struct board *board, const struct mem_region *region);

@@ -21,10 +21,25 @@ void config_raw_init(struct config_raw *raw)
 	*raw = (struct config_raw){.serial = SERIAL_STDIO, .log_level = LOG_INFO};
 }
 
+void config_device_release(struct config_device *device)
+{
+	free(device->option);
+	free(device->path);
+	free(device->name);
+	free(device->socket);
+	free(device->in);
+	free(device->out);
+	free(device->net);
+	*device = (struct config_device){0};
+}
+
 void config_raw_release(struct config_raw *raw)
 {
 	if (raw == NULL)
 		return;
+	for (size_t i = 0; i < raw->device_count; i++)
+		config_device_release(&raw->devices[i]);
+	free(raw->devices);
 	free(raw->mem);
 	free(raw->spm);
 	free(raw->numa);
@@ -42,6 +57,7 @@ void config_release(struct config *config)
 	free(config->cpu_nodes);
 	free(config->distances);
 	free((void *)(uintptr_t)config->files);
+	free(config->devices);
 	for (size_t i = 0; i < config->warning_count; i++)
 		free(config->warnings[i]);
 	free(config->warnings);
@@ -261,6 +277,23 @@ static int check_maxmem(struct config *config, const struct config_raw *raw, str
 		return error_set(err, EXIT_STATUS_CONFIG, EINVAL,
 				 "--maxmem %s is below the %s that --mem and --spm come to; use %s or more",
 				 size_text(raw->maxmem).text, size_text(sum).text, size_text(sum).text);
+	config->room = raw->maxmem - sum;
+	return 0;
+}
+
+static int check_hotplug(struct config *config, const struct config_raw *raw, struct error *err)
+{
+	config->hotplug = raw->hotplug;
+	if (raw->hotplug == 0)
+		return 0;
+	if (raw->hotplug > config->room)
+		return error_set(err, EXIT_STATUS_CONFIG, ERANGE,
+				 "--hotplug %s: --maxmem leaves room for %s; make it larger by what is missing",
+				 size_text(raw->hotplug).text,
+				 config->room > 0 ? size_text(config->room).text : "nothing");
+	if (raw->hotplug % LAYOUT_SIZE_ALIGN != 0)
+		return error_set(err, EXIT_STATUS_CONFIG, EINVAL, "--hotplug %s: use a multiple of %s",
+				 size_text(raw->hotplug).text, size_text(LAYOUT_SIZE_ALIGN).text);
 	return 0;
 }
 
@@ -299,6 +332,48 @@ static int fill_boot(struct config *config, const struct config_raw *raw, struct
 	return 0;
 }
 
+/* Two devices of a kind with one name would be one to the guest. */
+static int check_device_name(const struct config *config, const struct config_device *device, struct error *err)
+{
+	for (const struct config_device *other = config->devices; other < device; other++) {
+		bool same_name = other->name != NULL && device->name != NULL && strcmp(other->name, device->name) == 0;
+
+		if (other->kind == device->kind && (same_name || device->kind == CONFIG_VSOCK))
+			return error_set(err, EXIT_STATUS_CONFIG, EEXIST, "%s: %s has %s already; %s", device->option,
+					 other->option, same_name ? "this name" : "the guest's socket device",
+					 same_name ? "give it another" : "leave one out");
+	}
+	return 0;
+}
+
+static int fill_devices(struct config *config, const struct config_raw *raw, struct error *err)
+{
+	unsigned ports = 0;
+
+	config->devices = calloc(raw->device_count + 2, sizeof(config->devices[0]));
+	if (config->devices == NULL)
+		return no_memory(err);
+	for (size_t i = 0; i < raw->device_count; i++) {
+		int code;
+
+		config->devices[i] = raw->devices[i];
+		code = check_device_name(config, &config->devices[i], err);
+		if (code < 0)
+			return code;
+		ports += raw->devices[i].kind == CONFIG_PORT;
+		config->device_count++;
+	}
+	if (ports > CONFIG_PORTS_MAX)
+		return error_set(err, EXIT_STATUS_CONFIG, E2BIG, "%u --port: a guest has at most %u; use fewer", ports,
+				 CONFIG_PORTS_MAX);
+	if (config->room > 0)
+		config->devices[config->device_count++] =
+			(struct config_device){.kind = CONFIG_MEM, .option = "--maxmem"};
+	if (!raw->no_rng)
+		config->devices[config->device_count++] = (struct config_device){.kind = CONFIG_RNG, .option = "--rng"};
+	return 0;
+}
+
 int config_from(struct config *config, const struct config_raw *raw, struct error *err)
 {
 	int code;
@@ -317,6 +392,10 @@ int config_from(struct config *config, const struct config_raw *raw, struct erro
 		code = config_fill_distances(config, raw, err);
 	if (code == 0)
 		code = check_maxmem(config, raw, err);
+	if (code == 0)
+		code = check_hotplug(config, raw, err);
+	if (code == 0)
+		code = fill_devices(config, raw, err);
 	if (code == 0)
 		code = fill_boot(config, raw, err);
 	if (code < 0)

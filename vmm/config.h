@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "devices/virtio/net_options.h"
 #include "vmm/base/error.h"
 #include "vmm/base/log.h"
 #include "vmm/base/node_set.h"
@@ -19,11 +20,31 @@
 #define CONFIG_SPM_MAX          1024u
 #define CONFIG_MEM_MAX          256u
 #define CONFIG_ID_MAX           63u /* characters: a letter, then letters, digits, '-', '_' and '.' */
+#define CONFIG_DEVICES_MAX      32u /* virtio devices */
+#define CONFIG_PORTS_MAX        7u
 #define CONFIG_MEM_DEFAULT      GIB
 #define CONFIG_DISTANCE_LOCAL   10u
 #define CONFIG_DISTANCE_DEFAULT 20u
 
 enum serial_mode { SERIAL_STDIO, SERIAL_FILE, SERIAL_NONE };
+
+enum config_device_kind { CONFIG_BLK, CONFIG_NET, CONFIG_SHARE, CONFIG_VSOCK, CONFIG_PORT, CONFIG_MEM, CONFIG_RNG };
+
+/*
+ * A virtio device, as its option said it; what the option does not have is NULL or zero. Strings are heap, owned. All --port together are one
+ * console device of the guest's.
+ */
+struct config_device {
+	enum config_device_kind kind;
+	char *option;   /* "--blk path=disk.img", for messages */
+	char *path;     /* --blk: the image; --share: the folder */
+	char *name;     /* --blk: the serial number; --share: the tag; --net: the tap interface; --port: the name */
+	char *socket;   /* --share: of a virtiofsd that runs; --port: of a program that listens */
+	char *in, *out; /* --port: files or pipes */
+	bool read_only; /* --blk, --share */
+	uint64_t cid;   /* --vsock */
+	struct net_options *net; /* --net; heap, owned */
+};
 
 /* --------------------------------------------------------------------- as typed */
 
@@ -69,6 +90,10 @@ struct config_raw {
 	size_t distance_count;
 	struct raw_file *files;
 	size_t file_count;
+	struct config_device *devices; /* in the order of the command line */
+	size_t device_count;
+	bool no_rng;                                             /* --rng off */
+	uint64_t hotplug;                                        /* 0 when not given */
 	uint32_t cpus;                                           /* 0 when not given */
 	uint64_t maxmem;                                         /* 0 when not given */
 	const char *kernel, *initrd, *append, *modules, *script; /* NULL when not given */
@@ -81,6 +106,9 @@ struct config_raw {
 
 void config_raw_init(struct config_raw *raw);
 void config_raw_release(struct config_raw *raw);
+
+/* Frees what a device owns. Takes a zeroed one too. */
+void config_device_release(struct config_device *device);
 
 /* --------------------------------------------------------------------- as checked */
 
@@ -104,9 +132,13 @@ struct config {
 	uint32_t node_count; /* nodes are 0 .. node_count - 1 without a gap, those with CPUs first */
 	uint8_t *distances;  /* node_count * node_count, row "from"; heap, owned */
 	uint64_t maxmem;     /* 0 or at least what RAM and blocks come to */
+	uint64_t room;       /* what --maxmem leaves for hotplug; 0 when there is none */
+	uint64_t hotplug;    /* bytes of the room that the guest is asked to take at the start */
 	const char *kernel, *initrd, *append, *modules, *script; /* borrowed; NULL when not given */
 	const char *const *files;                                /* heap array, owned; strings borrowed */
 	size_t file_count;
+	struct config_device *devices; /* heap array, owned; what is in them is borrowed from raw */
+	size_t device_count;
 	enum serial_mode serial;
 	const char *serial_path;
 	enum log_level log_level;
@@ -135,6 +167,7 @@ struct config {
  *               other unless both are given (ACPI 6.5 §5.2.17)
  *   ids         unique over all memory; "ram0", "spm0" and so on by position when none is given
  *   policy      policy= needs host-nodes=, and bind is the default with them
+ *   devices     --maxmem with room in it brings a virtio-mem device; a random number generator comes last unless --rng off; at most one --vsock; tags and serial numbers differ
  *   boot        --initrd replaces the built-in initramfs, so it excludes --modules, --script and --file
  */
 int config_from(struct config *config, const struct config_raw *raw, struct error *err);

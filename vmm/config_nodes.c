@@ -86,6 +86,30 @@ static void occupy(struct node_set *set, struct occupancy *occupancy, uint32_t n
 		occupancy->highest = node;
 }
 
+/*
+ * Linux numbers its nodes in the order in which it meets them in SRAT, processors first: CPU 0 must be in node 0, and the first CPU of each
+ * node must come after the first of the node before it.
+ */
+static int check_cpu_order(const struct config *config, struct error *err)
+{
+	uint32_t next = 0;
+
+	for (uint32_t cpu = 0; cpu < config->cpu_count; cpu++) {
+		uint32_t node = config->cpu_nodes[cpu];
+
+		if (node > next)
+			return error_set(err, EXIT_STATUS_CONFIG, EINVAL,
+					 "--numa: CPU %" PRIu32 " is in node %" PRIu32
+					 " before any CPU is in node %" PRIu32
+					 ": Linux numbers nodes in the order of their first CPUs, so the guest's "
+					 "numbers would differ; exchange %" PRIu32 " and %" PRIu32,
+					 cpu, node, next, next, node);
+		if (node == next)
+			next++;
+	}
+	return 0;
+}
+
 int config_number_nodes(struct config *config, struct error *err)
 {
 	struct occupancy is = {0};
@@ -118,7 +142,7 @@ int config_number_nodes(struct config *config, struct error *err)
 				without_cpus, node, without_cpus, node);
 	}
 	config->node_count = is.highest + 1;
-	return 0;
+	return check_cpu_order(config, err);
 }
 
 /* Text for whatever else is on the node of a block: a CPU, RAM, or another block. Empty when the block is alone. */

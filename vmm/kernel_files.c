@@ -3,20 +3,30 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-int kernel_find_newest(const char *folder, char path[PATH_MAX], struct error *err)
+/* Not a backup ("vmlinuz-6.1.old"), nor what a package manager is about to put in place ("vmlinuz-6.1.dpkg-new"). */
+static bool is_kernel_name(const char *name)
 {
 	static const char PREFIX[] = "vmlinuz-";
+	size_t length = strlen(name);
+
+	return strncmp(name, PREFIX, sizeof(PREFIX) - 1) == 0 && strstr(name, ".dpkg-") == NULL &&
+	       !(length > 4 && strcmp(name + length - 4, ".old") == 0) && name[length - 1] != '~';
+}
+
+int kernel_find_newest(const char *folder, char path[PATH_MAX], struct error *err)
+{
 	char newest[NAME_MAX + 1] = "";
 	struct dirent *entry;
 	DIR *dir = opendir(folder);
 
 	if (dir != NULL) {
 		while ((entry = readdir(dir)) != NULL) {
-			if (strncmp(entry->d_name, PREFIX, sizeof(PREFIX) - 1) != 0)
+			if (!is_kernel_name(entry->d_name))
 				continue;
 			/* GNU's version order: -10 comes after -9 */
 			if (newest[0] == '\0' || strverscmp(entry->d_name, newest) > 0)

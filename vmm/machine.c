@@ -96,6 +96,26 @@ static int map_memory(struct machine *machine, struct error *err)
 	return 0;
 }
 
+/* The room for hotplug is guest memory from the start, sparse, and virtio-mem says which of it the guest may use. */
+static int map_hotplug(struct machine *machine, struct error *err)
+{
+	static const struct backend_source ORDINARY = {.policy = HOST_POLICY_DEFAULT};
+	const struct range range = machine->board->hotplug;
+	void *at;
+	int code;
+
+	if (range.size == 0)
+		return 0;
+	code = backend_open(&machine->hotplug, "hotplug", "--maxmem", range.size, &ORDINARY, err);
+	if (code == 0)
+		code = guest_mem_reserve(&machine->memory, range, err);
+	if (code < 0)
+		return code;
+	at = guest_mem_at(&machine->memory, range.start, range.size);
+	code = backend_map(&machine->hotplug, 0, range.size, at, err);
+	return code < 0 ? code : kvm_add_memslot(machine->kvm, range, at, err);
+}
+
 /* Memory that must come from certain host nodes goes first, or what may come from anywhere could take its pages. */
 static int populate_memory(struct machine *machine, struct error *err)
 {
@@ -114,6 +134,42 @@ static int populate_memory(struct machine *machine, struct error *err)
 				return code;
 		}
 	}
+	return 0;
+}
+
+/* RAM comes first: a back end that takes only a few regions must have that (see vhost_user.h). */
+static int list_shared_memory(struct machine *machine, struct error *err)
+{
+	const struct mem_layout *layout = &machine->board->layout;
+
+	machine->shared = calloc(layout->region_count + 1, sizeof(machine->shared[0]));
+	if (machine->shared == NULL)
+		return no_memory(err);
+	for (int kind = MEM_RAM; kind <= MEM_SPM; kind++) {
+		for (size_t i = 0; i < layout->region_count; i++) {
+			const struct mem_region *region = &layout->regions[i];
+
+			if (region->kind != (enum mem_kind)kind)
+				continue;
+			machine->shared[machine->shared_count++] = (struct vhost_user_region){
+				.gpa = region->gpa.start,
+				.size = region->gpa.size,
+				.fd = backend_of(machine, region)->fd,
+				.offset = region->offset,
+				.hva = guest_mem_at(&machine->memory, region->gpa.start, region->gpa.size),
+				.id = board_owner(machine->board, region)->id,
+			};
+		}
+	}
+	if (machine->board->hotplug.size > 0)
+		machine->shared[machine->shared_count++] = (struct vhost_user_region){
+			.gpa = machine->board->hotplug.start,
+			.size = machine->board->hotplug.size,
+			.fd = machine->hotplug.fd,
+			.hva = guest_mem_at(&machine->memory, machine->board->hotplug.start,
+					    machine->board->hotplug.size),
+			.id = "hotplug",
+		};
 	return 0;
 }
 
@@ -172,47 +228,56 @@ static void on_drained(void *context)
 	(void)!write(machine->room_fd, &one, sizeof(one));
 }
 
-/* Makes the device and returns it as its bus handlers know it. NULL with err set. */
-static void *create_device(struct machine *machine, enum board_device_kind kind, struct error *err)
+/* Makes the device; *device is it as its bus handlers know it. */
+static int create_device(struct machine *machine, const struct board_device *slot, void **device, struct error *err)
 {
 	const struct dev_sink sink = {on_request, machine};
+	struct virtio_device *virtio;
+	int code = 0;
 
-	switch (kind) {
+	switch (slot->kind) {
 	case BOARD_SERIAL:
-		if (serial_init(&machine->serial, on_transmit, on_drained, machine) < 0)
-			break;
-		machine->serial_ready = true;
-		return &machine->serial;
+		code = serial_init(&machine->serial, on_transmit, on_drained, machine);
+		machine->serial_ready = code == 0;
+		*device = &machine->serial;
+		break;
 	case BOARD_POWER:
 		power_init(&machine->power, sink);
-		return &machine->power;
+		*device = &machine->power;
+		break;
 	case BOARD_PCI_HOST:
-		if (pci_host_init(&machine->pci_host) < 0)
-			break;
-		machine->pci_host_ready = true;
-		return &machine->pci_host;
+		code = pci_host_init(&machine->pci_host);
+		machine->pci_host_ready = code == 0;
+		*device = &machine->pci_host;
+		break;
 	case BOARD_PVPANIC:
 		pvpanic_init(&machine->pvpanic, sink);
-		return &machine->pvpanic;
+		*device = &machine->pvpanic;
+		break;
 	case BOARD_DEBUG_EXIT:
 		debug_exit_init(&machine->debug_exit, sink);
-		return &machine->debug_exit;
+		*device = &machine->debug_exit;
+		break;
+	case BOARD_VIRTIO:
+		code = machine_create_virtio(machine, slot->config, &virtio, err);
+		*device = virtio;
+		return code;
 	case BOARD_DEVICE_KINDS:
 		break;
 	}
-	no_memory(err);
-	return NULL;
+	return code < 0 ? no_memory(err) : 0;
 }
 
 /* The one place where a device gets what it wants: its registers on the buses and its interrupt. */
-static int plug(struct machine *machine, const struct board_device *slot, struct error *err)
+static int plug(struct machine *machine, size_t index, struct error *err)
 {
-	void *device = create_device(machine, slot->kind, err);
+	const struct board_device *slot = &machine->board->devices[index];
 	struct dev_irq irq;
-	int code;
+	void *device = NULL;
+	int code = create_device(machine, slot, &device, err);
 
-	if (device == NULL)
-		return -ENOMEM;
+	if (code < 0)
+		return code;
 	for (size_t i = 0; i < slot->wants.io_count; i++) {
 		const struct dev_io *io = &slot->wants.io[i];
 
@@ -226,10 +291,12 @@ static int plug(struct machine *machine, const struct board_device *slot, struct
 	irq.eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (irq.eventfd < 0)
 		return error_set(err, EXIT_STATUS_HOST, errno, "cannot make an eventfd: %s", strerror(errno));
-	machine->irq_fds[slot->kind] = irq.eventfd;
+	machine->irq_fds[index] = irq.eventfd;
 	code = kvm_add_irqfd(machine->kvm, irq.eventfd, slot->wants.gsi, err);
 	if (code == 0 && slot->kind == BOARD_SERIAL)
 		serial_set_irq(&machine->serial, irq);
+	if (code == 0 && slot->kind == BOARD_VIRTIO)
+		code = machine_connect_virtio(machine, device, slot->wants.io[0].range, irq, err);
 	return code;
 }
 
@@ -238,7 +305,7 @@ static int plug_devices(struct machine *machine, struct error *err)
 	int code = 0;
 
 	for (size_t i = 0; code == 0 && i < machine->board->device_count; i++)
-		code = plug(machine, &machine->board->devices[i], err);
+		code = plug(machine, i, err);
 	return code;
 }
 
@@ -312,9 +379,13 @@ static int build(struct machine *machine, struct error *err)
 	if (code == 0)
 		code = map_memory(machine, err);
 	if (code == 0)
+		code = map_hotplug(machine, err);
+	if (code == 0)
 		code = populate_memory(machine, err);
 	if (code == 0)
 		code = write_tables(machine, err);
+	if (code == 0)
+		code = list_shared_memory(machine, err);
 	if (code == 0)
 		code = plug_devices(machine, err);
 	if (code == 0)
@@ -334,9 +405,10 @@ int machine_new(struct machine **machine, const struct board *board, struct kvm_
 	self->kvm = kvm;
 	self->console = console;
 	self->log = log;
+	self->hotplug.fd = -1;
 	self->wake_fd = -1;
 	self->room_fd = -1;
-	for (int i = 0; i < BOARD_DEVICE_KINDS; i++)
+	for (int i = 0; i < BOARD_DEVICES_MAX; i++)
 		self->irq_fds[i] = -1;
 	code = build(self, err);
 	if (code < 0) {
@@ -356,17 +428,20 @@ void machine_free(struct machine *machine)
 		kvm_vcpu_release(&machine->vcpus[i].vcpu);
 	}
 	free(machine->vcpus);
+	machine_release_virtio(machine);
 	if (machine->serial_ready)
 		serial_release(&machine->serial);
 	if (machine->pci_host_ready)
 		pci_host_release(&machine->pci_host);
-	for (int i = 0; i < BOARD_DEVICE_KINDS; i++)
+	for (int i = 0; i < BOARD_DEVICES_MAX; i++)
 		io_close(&machine->irq_fds[i]);
 	kvm_release(machine->kvm);
 	guest_mem_release(&machine->memory);
 	for (size_t i = 0; i < machine->backend_count; i++)
 		backend_release(&machine->backends[i]);
 	free(machine->backends);
+	backend_release(&machine->hotplug);
+	free(machine->shared);
 	io_close(&machine->wake_fd);
 	io_close(&machine->room_fd);
 	buf_release(&machine->crash);

@@ -139,7 +139,7 @@ static int start_vcpus(struct machine *machine, struct error *err)
  */
 static void join_vcpus(struct machine *machine)
 {
-	enum { RETRY_NS = 5 * 1000 * 1000 };
+	static const struct timespec RETRY = {.tv_nsec = 500 * 1000};
 
 	assert(machine_is_stopping(machine));
 	for (size_t i = 0; i < machine->vcpu_count; i++) {
@@ -150,18 +150,12 @@ static void join_vcpus(struct machine *machine)
 	}
 	for (size_t i = 0; i < machine->vcpu_count; i++) {
 		while (machine->vcpus[i].started) {
-			struct timespec until;
-
-			clock_gettime(CLOCK_MONOTONIC, &until);
-			until.tv_nsec += RETRY_NS;
-			if (until.tv_nsec >= 1000000000) {
-				until.tv_sec++;
-				until.tv_nsec -= 1000000000;
-			}
-			if (pthread_clockjoin_np(machine->vcpus[i].thread, NULL, CLOCK_MONOTONIC, &until) == 0)
+			if (pthread_tryjoin_np(machine->vcpus[i].thread, NULL) == 0) {
 				machine->vcpus[i].started = false;
-			else
-				pthread_kill(machine->vcpus[i].thread, kick_signal());
+				break;
+			}
+			nanosleep(&RETRY, NULL);
+			pthread_kill(machine->vcpus[i].thread, kick_signal());
 		}
 	}
 }
@@ -252,7 +246,13 @@ static void on_signal(void *context, int fd)
 	struct events *events = context;
 	struct signalfd_siginfo info;
 
-	if (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+	if (read(fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	if (info.ssi_signo == SIGUSR1)
+		machine_request_memory(events->machine, events->machine->board->hotplug.size);
+	else if (info.ssi_signo == SIGUSR2)
+		machine_request_memory(events->machine, events->machine->board->config->hotplug);
+	else
 		machine_stop(events->machine, STOP_SIGNAL, info.ssi_signo);
 }
 
@@ -285,6 +285,8 @@ static int set_up_events(struct events *events, struct error *err)
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGUSR1);
+	sigaddset(&signals, SIGUSR2);
 	events->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	code = events->signal_fd < 0 ? -errno : loop_init(&events->loop);
 	if (code == 0)
@@ -293,6 +295,8 @@ static int set_up_events(struct events *events, struct error *err)
 		code = loop_add(&events->loop, machine->wake_fd, on_wake, events);
 	if (code == 0)
 		code = loop_add(&events->loop, machine->room_fd, on_room, events);
+	if (code == 0)
+		code = machine_watch_virtio(machine, &events->loop);
 	if (code < 0)
 		return error_set(err, EXIT_STATUS_HOST, -code, "cannot set up the event loop: %s", strerror(-code));
 	/* blocked here and in every thread made from here on; delivered through the signalfd */

@@ -12,6 +12,8 @@
 #include "devices/power.h"
 #include "devices/pvpanic.h"
 #include "devices/serial.h"
+#include "devices/virtio/vhost_user.h"
+#include "devices/virtio/virtio.h"
 #include "vmm/base/buf.h"
 #include "vmm/machine.h"
 #include "vmm/memory/backend.h"
@@ -32,7 +34,11 @@ struct machine {
 
 	struct mem_backend *backends; /* of every --mem, then of every --spm */
 	size_t backend_count;
+	struct mem_backend hotplug; /* behind board->hotplug */
 	struct guest_mem memory;
+	struct vhost_user_region
+		*shared; /* the same memory for processes that work for us: RAM first, then blocks; heap */
+	size_t shared_count;
 
 	struct bus buses[2]; /* by enum bus_space */
 	struct serial serial;
@@ -41,7 +47,9 @@ struct machine {
 	struct pvpanic pvpanic;
 	struct debug_exit debug_exit;
 	bool serial_ready, pci_host_ready; /* they hold a lock to be released */
-	int irq_fds[BOARD_DEVICE_KINDS];   /* eventfds behind KVM_IRQFD; -1 when unset */
+	struct virtio_device *virtio[CONFIG_DEVICES_MAX + 1];
+	size_t virtio_count;
+	int irq_fds[BOARD_DEVICES_MAX]; /* eventfds behind KVM_IRQFD, by the board's devices; -1 when unset */
 
 	struct machine_vcpu *vcpus;
 	size_t vcpu_count;
@@ -62,5 +70,25 @@ static inline bool machine_is_stopping(struct machine *machine)
 {
 	return atomic_load(&machine->cause) != STOP_NONE;
 }
+
+/* ---- machine_virtio.c */
+
+/* Makes the device that the configuration asks for, on the machine's memory. *device is it, in machine->virtio, owned there. */
+int machine_create_virtio(struct machine *machine, const struct config_device *config, struct virtio_device **device,
+			  struct error *err);
+
+/* Has KVM turn the device's kicks into its eventfds, and gives it its interrupt. */
+int machine_connect_virtio(struct machine *machine, struct virtio_device *device, struct range registers,
+			   struct dev_irq irq, struct error *err);
+
+/* Asks the guest for bytes of hotplug memory, rounded down to what there can be. Main thread. */
+void machine_request_memory(struct machine *machine, uint64_t bytes);
+
+struct loop;
+/* The main thread looks after the device's kicks and descriptors from here on. -errno. */
+int machine_watch_virtio(struct machine *machine, struct loop *loop);
+
+/* Releases all of them, in reverse order. No vcpu runs any more. */
+void machine_release_virtio(struct machine *machine);
 
 #endif

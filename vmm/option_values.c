@@ -154,6 +154,11 @@ int option_maxmem(struct options *options, const char *argument, struct error *e
 	return parse_size(whole(argument), &options->raw.maxmem, err);
 }
 
+int option_hotplug(struct options *options, const char *argument, struct error *err)
+{
+	return parse_size(whole(argument), &options->raw.hotplug, err);
+}
+
 /* A path or another text that cannot be empty. */
 static int enter_text(const char **out, const char *argument, const char *what, struct error *err)
 {

@@ -15,6 +15,7 @@ int option_cpus(struct options *options, const char *argument, struct error *err
 int option_numa(struct options *options, const char *argument, struct error *err);
 int option_distance(struct options *options, const char *argument, struct error *err);
 int option_maxmem(struct options *options, const char *argument, struct error *err);
+int option_hotplug(struct options *options, const char *argument, struct error *err);
 int option_kernel(struct options *options, const char *argument, struct error *err);
 int option_initrd(struct options *options, const char *argument, struct error *err);
 int option_append(struct options *options, const char *argument, struct error *err);
@@ -22,6 +23,12 @@ int option_modules(struct options *options, const char *argument, struct error *
 int option_script(struct options *options, const char *argument, struct error *err);
 int option_file(struct options *options, const char *argument, struct error *err);
 int option_serial(struct options *options, const char *argument, struct error *err);
+int option_blk(struct options *options, const char *argument, struct error *err);
+int option_net(struct options *options, const char *argument, struct error *err);
+int option_share(struct options *options, const char *argument, struct error *err);
+int option_vsock(struct options *options, const char *argument, struct error *err);
+int option_port(struct options *options, const char *argument, struct error *err);
+int option_rng(struct options *options, const char *argument, struct error *err);
 int option_log(struct options *options, const char *argument, struct error *err);
 int option_phys_bits(struct options *options, const char *argument, struct error *err);
 int option_force(struct options *options, const char *argument, struct error *err);

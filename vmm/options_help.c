@@ -26,7 +26,9 @@ static const char MEMORY[] =
 	"                                 how to use the host-nodes; default bind\n"
 	"      hugetlb=2M|1G              huge pages from the host's pool; default: ordinary pages\n"
 	"      prealloc=on|off            get all of it before the start; default off\n"
-	"  --maxmem SIZE                  RAM, blocks and room for hotplug together; default: no such room\n";
+	"  --maxmem SIZE                  RAM, blocks and room for hotplug together; default: no such room\n"
+	"  --hotplug SIZE                 how much of that room the guest is asked to take; default 0;\n"
+	"                                 SIGUSR1 asks for all of it, SIGUSR2 for this much again\n";
 
 static const char PROCESSORS[] =
 	"\n"
@@ -35,6 +37,22 @@ static const char PROCESSORS[] =
 	"  --numa node=N,cpus=LIST        puts CPUs on a node, repeatable; default: all on node 0\n"
 	"  --distance A:B=D               11 to 254, from node A to B, and back unless B:A is given too;\n"
 	"                                 repeatable; default 20\n";
+
+static const char DEVICES[] =
+	"\n"
+	"Devices (virtio; the built initramfs has their drivers)\n"
+	"  --blk FILE[,ro=on][,id=NAME]   a raw image or block device; repeatable\n"
+	"  --net user[,forward=PROTOCOL:HOST_PORT:GUEST_PORT][,mac=MAC]\n"
+	"                                 network without privileges, through passt; forwards joined by '+'\n"
+	"  --net tap=NAME[,mac=MAC]       a tap interface that is there, through the kernel's vhost-net\n"
+	"  --share PATH,tag=NAME[,ro=on]  a folder of the host, through virtiofsd; socket=PATH instead of\n"
+	"                                 a folder uses one that runs\n"
+	"  --vsock cid=N                  a socket to the host, 3 to 4294967294\n"
+	"  --port name=NAME[,in=PATH][,out=PATH]\n"
+	"                                 an exact byte stream between files or pipes and the guest's\n"
+	"                                 /dev/virtio-ports/NAME; socket=PATH connects to a program instead;\n"
+	"                                 up to 7\n"
+	"  --rng on|off                   random numbers; default on\n";
 
 static const char BOOT[] =
 	"\n"
@@ -95,6 +113,7 @@ void options_help(FILE *out)
 	fputs(USAGE, out);
 	fputs(MEMORY, out);
 	fputs(PROCESSORS, out);
+	fputs(DEVICES, out);
 	fputs(BOOT, out);
 	fputs(PLAN, out);
 	fputs(EXAMPLES, out);

@@ -115,6 +115,25 @@ static json_t *memslots(const struct board *board)
 		add(&list, json_pack("{s:I, s:I, s:I}", "start", integer(run.start), "size", integer(run.size),
 				     "regions", (json_int_t)count));
 	}
+	if (board->hotplug.size > 0)
+		add(&list, json_pack("{s:I, s:I, s:I}", "start", integer(board->hotplug.start), "size",
+				     integer(board->hotplug.size), "regions", (json_int_t)0));
+	return list;
+}
+
+static json_t *devices(const struct board *board)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < board->device_count; i++) {
+		const struct board_device *device = &board->devices[i];
+		const struct dev_io *io = &device->wants.io[0];
+
+		add(&list, json_pack("{s:s, s:s?, s:s, s:I, s:I, s:I}", "name", board_device_name(device), "hid",
+				     device->wants.acpi_hid, "space", io->space == BUS_PIO ? "ports" : "memory",
+				     "start", integer(io->range.start), "size", integer(io->range.size), "gsi",
+				     device->wants.irq ? (json_int_t)device->wants.gsi : (json_int_t)-1));
+	}
 	return list;
 }
 
@@ -146,10 +165,11 @@ int plan_json(const struct board *board, FILE *out, struct error *err)
 	int code = 0;
 
 	plan_warnings(board, add_warning, &warnings);
-	plan = json_pack("{s:i, s:i, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "cpus", (int)board->config->cpu_count,
-			 "phys-bits", (int)board->phys_bits, "memory-block-size", integer(board->layout.block_size),
-			 "regions", regions(board), "window", window(board), "e820", e820(board), "nodes", nodes(board),
-			 "memslots", memslots(board), "blocks", blocks(board), "warnings", warnings);
+	plan = json_pack("{s:i, s:i, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "cpus",
+			 (int)board->config->cpu_count, "phys-bits", (int)board->phys_bits, "memory-block-size",
+			 integer(board->layout.block_size), "regions", regions(board), "window", window(board), "e820",
+			 e820(board), "nodes", nodes(board), "memslots", memslots(board), "devices", devices(board),
+			 "blocks", blocks(board), "warnings", warnings);
 	if (plan == NULL || json_dumpf(plan, out, JSON_INDENT(2)) < 0)
 		code = error_set(err, EXIT_STATUS_HOST, ENOMEM, "cannot make the plan's JSON");
 	else

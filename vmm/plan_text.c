@@ -4,14 +4,14 @@
 #include "vmm/plan.h"
 
 /* The largest unit that keeps the figure whole: "8 GiB", "640 KiB", "1087 MiB". */
-struct size_text {
+struct quantity {
 	char text[32];
 };
 
-static struct size_text size_text(uint64_t bytes)
+static struct quantity quantity(uint64_t bytes)
 {
 	static const char *const UNITS[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-	struct size_text size;
+	struct quantity size;
 	size_t unit = 0;
 
 	while (unit + 1 < sizeof(UNITS) / sizeof(UNITS[0]) && bytes != 0 && bytes % 1024 == 0) {
@@ -25,7 +25,7 @@ static struct size_text size_text(uint64_t bytes)
 static void print_range(FILE *out, struct range range)
 {
 	fprintf(out, "  0x%011" PRIx64 "-0x%011" PRIx64 "  %10s  ", range.start, range_end(range) - 1,
-		size_text(range.size).text);
+		quantity(range.size).text);
 }
 
 static void print_head(const struct board *board, FILE *out)
@@ -38,10 +38,10 @@ static void print_head(const struct board *board, FILE *out)
 	for (size_t i = 0; i < config->spm_count; i++)
 		spm += config->spm[i].size;
 	fprintf(out, "Machine: %" PRIu32 " CPU%s, %s of RAM, %zu SPM block%s", config->cpu_count,
-		config->cpu_count == 1 ? "" : "s", size_text(ram).text, config->spm_count,
+		config->cpu_count == 1 ? "" : "s", quantity(ram).text, config->spm_count,
 		config->spm_count == 1 ? "" : "s");
 	if (spm > 0)
-		fprintf(out, " of %s%s", size_text(spm).text, config->spm_count == 1 ? "" : " together");
+		fprintf(out, " of %s%s", quantity(spm).text, config->spm_count == 1 ? "" : " together");
 	fprintf(out, ", %" PRIu32 " NUMA node%s; physical addresses of %u bits\n", config->node_count,
 		config->node_count == 1 ? "" : "s", board->phys_bits);
 }
@@ -56,7 +56,7 @@ static void print_source(FILE *out, const struct config_memory *memory)
 	};
 
 	if (memory->source.hugetlb != 0)
-		fprintf(out, ", huge pages of %s", size_text(memory->source.hugetlb).text);
+		fprintf(out, ", huge pages of %s", quantity(memory->source.hugetlb).text);
 	fputs(POLICIES[memory->source.policy], out);
 	for (uint32_t node = 0; node < NODES_MAX; node++) {
 		if (node_set_has(&memory->source.host_nodes, node))
@@ -77,7 +77,7 @@ static void print_regions(const struct board *board, FILE *out)
 		fprintf(out, "%s  node %" PRIu32 "  %s", region->kind == MEM_SPM ? "SPM" : "RAM", region->node,
 			memory->id);
 		if (region->offset > 0)
-			fprintf(out, " from its byte %s on", size_text(region->offset).text);
+			fprintf(out, " from its byte %s on", quantity(region->offset).text);
 		print_source(out, memory);
 		fputc('\n', out);
 	}
@@ -100,7 +100,8 @@ static void print_window(const struct board *board, FILE *out)
 		else if (chunk.kind == MEM_CHUNK_FORBIDDEN)
 			fputs("reserved for HyperTransport on AMD processors\n", out);
 		else if (board->layout.hotplug)
-			fprintf(out, "free, SRAT: hotpluggable at node %" PRIu32 "\n", board->config->node_count - 1);
+			fprintf(out, "free, SRAT: hotpluggable at node %" PRIu32 "%s\n", board->config->node_count - 1,
+				chunk.range.start == board->hotplug.start ? "; virtio-mem's" : "");
 		else
 			fputs("free (alignment)\n", out);
 	}
@@ -151,11 +152,11 @@ static void print_nodes(const struct board *board, FILE *out)
 		print_cpus(board, node, out);
 		for (size_t i = 0; i < config->mem_count; i++) {
 			if (config->mem[i].node == node)
-				fprintf(out, "; RAM %s", size_text(config->mem[i].size).text);
+				fprintf(out, "; RAM %s", quantity(config->mem[i].size).text);
 		}
 		for (size_t i = 0; i < config->spm_count; i++) {
 			if (config->spm[i].node == node)
-				fprintf(out, "; SPM %s %s", config->spm[i].id, size_text(config->spm[i].size).text);
+				fprintf(out, "; SPM %s %s", config->spm[i].id, quantity(config->spm[i].size).text);
 		}
 		fputc('\n', out);
 	}
@@ -166,7 +167,7 @@ static void print_distances(const struct board *board, FILE *out)
 {
 	enum { MATRIX_MAX = 24 };
 	const struct config *config = board->config;
-	bool matrix = config->node_count <= MATRIX_MAX;
+	bool matrix = config->node_count <= MATRIX_MAX, any = false;
 
 	if (config->node_count == 1)
 		return;
@@ -183,13 +184,15 @@ static void print_distances(const struct board *board, FILE *out)
 	}
 	if (matrix)
 		return;
-	fprintf(out, "  %u to itself, %u to any other, except", CONFIG_DISTANCE_LOCAL, CONFIG_DISTANCE_DEFAULT);
+	fprintf(out, "  %u to itself, %u to any other", CONFIG_DISTANCE_LOCAL, CONFIG_DISTANCE_DEFAULT);
 	for (uint32_t from = 0; from < config->node_count; from++) {
 		for (uint32_t to = 0; to < config->node_count; to++) {
 			unsigned distance = config->distances[(size_t)from * config->node_count + to];
 
-			if (from != to && distance != CONFIG_DISTANCE_DEFAULT)
-				fprintf(out, " %" PRIu32 ":%" PRIu32 "=%u", from, to, distance);
+			if (from == to || distance == CONFIG_DISTANCE_DEFAULT)
+				continue;
+			fprintf(out, "%s %" PRIu32 ":%" PRIu32 "=%u", any ? "" : ", except", from, to, distance);
+			any = true;
 		}
 	}
 	fputc('\n', out);
@@ -206,6 +209,26 @@ static void print_memslots(const struct board *board, FILE *out)
 		print_range(out, run);
 		fprintf(out, "memslot %zu: %zu region%s\n", number++, count, count == 1 ? "" : "s");
 	}
+	if (board->hotplug.size > 0) {
+		print_range(out, board->hotplug);
+		fprintf(out, "memslot %zu: virtio-mem's region\n", number);
+	}
+}
+
+static void print_devices(const struct board *board, FILE *out)
+{
+	fputs("\nDevices\n", out);
+	for (size_t i = 0; i < board->device_count; i++) {
+		const struct board_device *device = &board->devices[i];
+		const struct dev_io *io = &device->wants.io[0];
+
+		fprintf(out, "  %-8s %s 0x%" PRIx64 "-0x%" PRIx64,
+			device->wants.acpi_hid != NULL ? device->wants.acpi_hid : "-",
+			io->space == BUS_PIO ? "ports" : "memory", io->range.start, range_end(io->range) - 1);
+		if (device->wants.irq)
+			fprintf(out, ", GSI %" PRIu32, device->wants.gsi);
+		fprintf(out, ": %s\n", board_device_name(device));
+	}
 }
 
 static void print_blocks(const struct board *board, FILE *out)
@@ -218,10 +241,10 @@ static void print_blocks(const struct board *board, FILE *out)
 
 		fprintf(out,
 			"  %s: /dev/dax%zu.0 on node %" PRIu32 ", %s; online as system RAM: %s of it; struct pages: %s",
-			block.memory->id, block.dax, block.node, size_text(block.gpa.size).text,
-			block.onlinable == block.gpa.size ? "all" : size_text(block.onlinable).text,
-			size_text(block.vmemmap_2m).text);
-		fprintf(out, " (align 2 MiB) or %s (align 4 KiB)\n", size_text(block.vmemmap_4k).text);
+			block.memory->id, block.dax, block.node, quantity(block.gpa.size).text,
+			block.onlinable == block.gpa.size ? "all" : quantity(block.onlinable).text,
+			quantity(block.vmemmap_2m).text);
+		fprintf(out, " (align 2 MiB) or %s (align 4 KiB)\n", quantity(block.vmemmap_4k).text);
 	}
 }
 
@@ -239,6 +262,7 @@ void plan_text(const struct board *board, FILE *out)
 	print_nodes(board, out);
 	print_distances(board, out);
 	print_memslots(board, out);
+	print_devices(board, out);
 	print_blocks(board, out);
 	fputc('\n', out);
 	plan_warnings(board, print_warning, out);

@@ -69,7 +69,7 @@ static int open_initrd(struct run *run, struct error *err)
 	struct stat status;
 
 	run->initrd.option = "--initrd";
-	run->initrd.fd = open(path, O_RDONLY | O_CLOEXEC);
+	run->initrd.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* do not wait for a FIFO */
 	if (run->initrd.fd < 0)
 		return error_set(err, EXIT_STATUS_IMAGE, errno, "--initrd %s: %s", path, strerror(errno));
 	if (fstat(run->initrd.fd, &status) < 0 || !S_ISREG(status.st_mode) || status.st_size == 0)
@@ -90,14 +90,40 @@ static const char *find_busybox(void)
 	return NULL;
 }
 
+/* The drivers of the devices that the machine has; the mission's own come first. Modules that a kernel has built in are skipped later. */
+static size_t choose_modules(const struct config *config, const char **names)
+{
+	static const char *const DRIVERS[] = {
+		[CONFIG_BLK] = "virtio_blk",      [CONFIG_NET] = "virtio_net",
+		[CONFIG_SHARE] = "virtiofs",      [CONFIG_VSOCK] = "vmw_vsock_virtio_transport",
+		[CONFIG_PORT] = "virtio_console", [CONFIG_MEM] = "virtio_mem",
+		[CONFIG_RNG] = "virtio-rng",
+	};
+	bool wanted[sizeof(DRIVERS) / sizeof(DRIVERS[0])] = {false};
+	size_t count = 0;
+
+	for (size_t i = 0; i < INITRAMFS_MODULE_COUNT; i++)
+		names[count++] = INITRAMFS_MODULES[i];
+	if (config->device_count > 0)
+		names[count++] = "virtio_mmio";
+	for (size_t i = 0; i < config->device_count; i++)
+		wanted[config->devices[i].kind] = true;
+	for (size_t i = 0; i < sizeof(DRIVERS) / sizeof(DRIVERS[0]); i++) {
+		if (wanted[i])
+			names[count++] = DRIVERS[i];
+	}
+	return count;
+}
+
 static int build_initrd(struct run *run, struct error *err)
 {
 	const struct config *config = run->config;
+	const char *names[32];
 	char modules[PATH_MAX];
 	struct initramfs_request request = {
 		.modules = config->modules,
-		.module_names = INITRAMFS_MODULES,
-		.module_count = INITRAMFS_MODULE_COUNT,
+		.module_names = names,
+		.module_count = choose_modules(config, names),
 		.busybox = find_busybox(),
 		.script = config->script,
 		.files = config->files,

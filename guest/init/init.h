@@ -40,6 +40,9 @@ void machine_exit(int status) __attribute__((noreturn));
 /* Loads the modules listed in MODULE_LIST. */
 void modules_load(void);
 
+/* Makes /dev/virtio-ports/NAME for each named port of a console device, as udev does it. */
+void ports_link(void);
+
 /* Prints what the guest sees of its slots. */
 void slots_show(void);
 

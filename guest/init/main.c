@@ -58,6 +58,7 @@ int main(void)
 	set_environment();
 	install_busybox();
 	modules_load();
+	ports_link();
 	slots_show();
 	if (access(SCRIPT_PATH, F_OK) == 0)
 		run_script();

@@ -189,7 +189,7 @@ payload ones
 	inw %dx, %ax
 	check_ones 0xffff
 	/* memory without anything behind it: in the 32-bit hole */
-	movl $0xd0000000, %edi
+	movl $0xe0000000, %edi
 	movb $0, (%rdi)
 	movzbl (%rdi), %eax
 	check_ones 0xff

@@ -98,6 +98,7 @@ int kvm_create_vm(struct kvm_vm *vm, struct error *err)
 	vm->vm_fd = new_descriptor();
 	fake_kvm.memslot_count = 0;
 	fake_kvm.irqfd_count = 0;
+	fake_kvm.kick_count = 0;
 	return 0;
 }
 
@@ -131,6 +132,21 @@ int kvm_add_irqfd(struct kvm_vm *vm, int eventfd, uint32_t gsi, struct error *er
 		return code;
 	fake_kvm.irqfds[fake_kvm.irqfd_count].eventfd = eventfd;
 	fake_kvm.irqfds[fake_kvm.irqfd_count++].gsi = gsi;
+	return 0;
+}
+
+int kvm_add_ioeventfd(struct kvm_vm *vm, int eventfd, uint64_t gpa, uint32_t value, struct error *err)
+{
+	int code = fails("kvm_add_ioeventfd", err);
+
+	must(vm->vm_fd >= 0 && fake_kvm.kick_count < FAKE_KICKS_MAX && fcntl(eventfd, F_GETFD) >= 0);
+	if (code < 0)
+		return code;
+	for (size_t i = 0; i < fake_kvm.kick_count; i++)
+		must(fake_kvm.kicks[i].gpa != gpa || fake_kvm.kicks[i].value != value);
+	fake_kvm.kicks[fake_kvm.kick_count].eventfd = eventfd;
+	fake_kvm.kicks[fake_kvm.kick_count].gpa = gpa;
+	fake_kvm.kicks[fake_kvm.kick_count++].value = value;
 	return 0;
 }
 

@@ -10,7 +10,7 @@
  * A KVM behind the real header (vmm/kvm/kvm.h), linked in the place of the library: a vcpu does what a test wrote down, step by step. It
  * holds a descriptor for each thing that KVM would, so that what is not released is seen.
  */
-enum { FAKE_MEMSLOTS_MAX = 64, FAKE_IRQFDS_MAX = 8 };
+enum { FAKE_MEMSLOTS_MAX = 64, FAKE_IRQFDS_MAX = 64, FAKE_KICKS_MAX = 512 };
 
 /* One exit of vcpu 0. After the last, and on every other vcpu from the start, KVM_RUN blocks until it is kicked. */
 struct fake_step {
@@ -34,6 +34,12 @@ struct fake_kvm {
 		uint32_t gsi;
 	} irqfds[FAKE_IRQFDS_MAX];
 	size_t irqfd_count;
+	struct {
+		int eventfd;
+		uint64_t gpa;
+		uint32_t value;
+	} kicks[FAKE_KICKS_MAX]; /* ioeventfds */
+	size_t kick_count;
 	struct kvm_topology topologies[256]; /* of each vcpu */
 	struct kvm_start start;              /* of vcpu 0 */
 	/* asked before every call of KVM that can fail: 0, or -errno that it shall fail with. May be NULL. */

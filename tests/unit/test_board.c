@@ -73,6 +73,22 @@ static void all_cpus_fit_below_the_broadcast_id(void **state)
 	line_release(&machine);
 }
 
+/* A package's ids are a power of two, so one large node makes all of them wide. */
+static void ids_that_linux_does_not_take_are_refused(void **state)
+{
+	struct machine_line machine;
+	struct error err = {0};
+
+	(void)state;
+	assert_int_equal(line_try(&machine, "--cpus 255 --numa node=0,cpus=0 --numa node=1,cpus=1-254", &err), -ERANGE);
+	assert_string_equal(err.text,
+			    "--numa: CPU 1 of node 1 would have APIC id 256, and Linux leaves out CPUs with ids from "
+			    "255 on: each node takes as many ids as the largest, 256; spread the CPUs more "
+			    "evenly");
+	assert_int_equal(err.status, EXIT_STATUS_CONFIG);
+	line_release(&machine);
+}
+
 /* ------------------------------------------------------------------------------------------ E820 and SRAT */
 
 struct memory_case {
@@ -242,35 +258,62 @@ static void memory_is_as_written(void **state)
 
 /* ---------------------------------------------------------------------------------------------- devices */
 
-static size_t devices_of(const char *line, bool *has_debug_exit)
+static size_t count_of(const struct board *board, enum board_device_kind kind)
 {
-	struct machine_line machine = line_new(line);
-	const struct board *board = machine.board;
-	size_t count = board->device_count;
+	size_t count = 0;
 
-	*has_debug_exit = false;
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < board->device_count; i++)
+		count += board->devices[i].kind == kind;
+	return count;
+}
+
+/* No two devices answer to one register. */
+static void check_registers(const struct board *board)
+{
+	struct bus buses[2] = {0};
+
+	for (size_t i = 0; i < board->device_count; i++) {
 		const struct dev_wants *wants = &board->devices[i].wants;
 
-		*has_debug_exit = *has_debug_exit || board->devices[i].kind == BOARD_DEBUG_EXIT;
 		assert_true(wants->io_count > 0);
-		for (size_t j = 0; j < i; j++)
-			assert_false(range_overlaps(wants->io[0].range, board->devices[j].wants.io[0].range));
+		for (size_t j = 0; j < wants->io_count; j++)
+			assert_int_equal(
+				bus_add(&buses[wants->io[j].space], wants->io[j].range, wants->io[j].ops, NULL), 0);
 	}
-	line_release(&machine);
-	return count;
 }
 
 /* The port that ends the machine with a script's status is not for guests that run no script. */
 static void the_debug_exit_port_comes_with_a_script(void **state)
 {
-	bool has_debug_exit;
+	static const enum board_device_kind ALWAYS[] = {BOARD_SERIAL, BOARD_POWER, BOARD_PCI_HOST, BOARD_PVPANIC};
+	struct machine_line without = line_new(""), with = line_new("--script test.sh");
 
 	(void)state;
-	assert_int_equal(devices_of("", &has_debug_exit), 4);
-	assert_false(has_debug_exit);
-	assert_int_equal(devices_of("--script test.sh", &has_debug_exit), 5);
-	assert_true(has_debug_exit);
+	for (size_t i = 0; i < sizeof(ALWAYS) / sizeof(ALWAYS[0]); i++) {
+		assert_int_equal(count_of(without.board, ALWAYS[i]), 1);
+		assert_int_equal(count_of(with.board, ALWAYS[i]), 1);
+	}
+	assert_int_equal(count_of(without.board, BOARD_DEBUG_EXIT), 0);
+	assert_int_equal(count_of(with.board, BOARD_DEBUG_EXIT), 1);
+	check_registers(without.board);
+	check_registers(with.board);
+	line_release(&without);
+	line_release(&with);
+}
+
+/* The DSDT's one device with that id. */
+static const struct acpi_device *device_with(const struct acpi_inputs *acpi, const char *hid)
+{
+	const struct acpi_device *found = NULL;
+
+	for (size_t i = 0; i < acpi->device_count; i++) {
+		if (strcmp(acpi->devices[i].hid, hid) != 0)
+			continue;
+		assert_null(found);
+		found = &acpi->devices[i];
+	}
+	assert_non_null(found);
+	return found;
 }
 
 /* What Linux has no other way to find is in the DSDT. */
@@ -278,15 +321,13 @@ static void the_dsdt_has_com1_and_pvpanic(void **state)
 {
 	struct machine_line machine = line_new("--script test.sh");
 	const struct acpi_inputs *acpi = &machine.board->acpi;
+	const struct acpi_device *com1 = device_with(acpi, "PNP0501"), *pvpanic = device_with(acpi, "QEMU0001");
 
 	(void)state;
-	assert_int_equal(acpi->device_count, 2);
-	assert_string_equal(acpi->devices[0].hid, "PNP0501");
-	assert_true(acpi->devices[0].io.start == 0x3f8 && acpi->devices[0].io.size == 8);
-	assert_true(acpi->devices[0].has_irq && acpi->devices[0].gsi == 4);
-	assert_string_equal(acpi->devices[1].hid, "QEMU0001");
-	assert_true(acpi->devices[1].io.start == 0x505);
-	assert_false(acpi->devices[1].has_irq);
+	assert_true(com1->io.start == 0x3f8 && com1->io.size == 8);
+	assert_true(com1->has_irq && com1->gsi == 4);
+	assert_true(pvpanic->io.start == 0x505);
+	assert_false(pvpanic->has_irq);
 	assert_int_equal(acpi->sleep_control_port, 0x600);
 	assert_int_equal(acpi->sleep_status_port, 0x601);
 	assert_int_equal(acpi->reset_port, 0x602);
@@ -630,6 +671,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_node_is_a_package),
 		cmocka_unit_test(all_cpus_fit_below_the_broadcast_id),
+		cmocka_unit_test(ids_that_linux_does_not_take_are_refused),
 		cmocka_unit_test(memory_is_as_written),
 		cmocka_unit_test(the_debug_exit_port_comes_with_a_script),
 		cmocka_unit_test(the_dsdt_has_com1_and_pvpanic),

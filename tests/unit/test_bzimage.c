@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #include "vmm/boot/bzimage.h"
 
@@ -237,6 +238,7 @@ static void no_sectors_mean_four(void **state)
 
 static void refuses_what_is_no_file(void **state)
 {
+	char folder[] = "/tmp/test_bzimage.XXXXXX", path[40];
 	struct kernel_image image = new_image();
 	struct bzimage kernel;
 	struct error err;
@@ -253,6 +255,15 @@ static void refuses_what_is_no_file(void **state)
 	assert_int_equal(kernel.fd, -1);
 	assert_int_equal(bzimage_open(&kernel, "/dev/zero", &err), -EINVAL);
 	assert_string_equal(err.text, "--kernel /dev/zero: not a regular file");
+	/* one that nobody writes to is not waited for */
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/fifo", folder);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	alarm(10);
+	assert_int_equal(bzimage_open(&kernel, path, &err), -EINVAL);
+	alarm(0);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(folder), 0);
 	image_free(&image);
 }
 

@@ -40,7 +40,7 @@ static void header_is_byte_exact(void **state)
 static void every_kind_reads_back(void **state)
 {
 	struct buf out = {0};
-	struct newc_entry entry;
+	struct newc_entry entry = {0};
 	struct cpio cpio;
 	size_t at = 0;
 
@@ -84,7 +84,7 @@ static void all_sizes_are_padded(void **state)
 	for (size_t name = 1; name <= 5; name++) {
 		for (size_t size = 0; size <= 5; size++) {
 			char path[8] = "/";
-			struct newc_entry entry;
+			struct newc_entry entry = {0};
 			struct buf out = {0};
 			struct cpio cpio;
 
@@ -104,7 +104,7 @@ static void all_sizes_are_padded(void **state)
 static void file_may_be_written_in_place(void **state)
 {
 	struct buf out = {0};
-	struct newc_entry entry;
+	struct newc_entry entry = {0};
 	struct cpio cpio;
 
 	(void)state;
@@ -127,7 +127,7 @@ static void file_may_be_written_in_place(void **state)
 /* The kernel passes over zeros between archives, and takes an archive at a multiple of 4 only. */
 static void starts_aligned_behind_other_bytes(void **state)
 {
-	struct newc_entry entry;
+	struct newc_entry entry = {0};
 	struct buf out = {0};
 	struct cpio cpio;
 

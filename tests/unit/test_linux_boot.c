@@ -371,6 +371,7 @@ static void the_kernel_moves_when_it_must(void **state)
 	check_relocated(64 * MIB, 62 * MIB, 0x200000, 2 * MIB);       /* across it */
 	check_relocated(64 * MIB, 61 * MIB, 0x200000, 61 * MIB);      /* just below it */
 	check_relocated(64 * MIB, 5 * GIB, 0x1000, MIB);              /* where the page tables do not reach */
+	check_relocated(64 * MIB, 0, 4096, MIB);                      /* where the zero page is */
 	check_relocated(64 * MIB, 0x90000, 0x1000000, 16 * MIB);      /* across the legacy hole */
 	check_relocated(64 * MIB, UINT64_MAX & ~0xfffull, 4096, MIB); /* an address whose end wraps */
 	check_relocated(64 * MIB, UINT64_C(3) << 30, 0x400000, 4 * MIB);

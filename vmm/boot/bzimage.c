@@ -138,7 +138,8 @@ int bzimage_open(struct bzimage *image, const char *path, struct error *err)
 	struct stat status;
 	int code;
 
-	*image = (struct bzimage){.fd = open(path, O_RDONLY | O_CLOEXEC), .path = path};
+	/* O_NONBLOCK: a FIFO is refused below and not waited for */
+	*image = (struct bzimage){.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), .path = path};
 	if (image->fd < 0)
 		return error_set(err, EXIT_STATUS_IMAGE, errno, "--kernel %s: %s", path, strerror(errno));
 	if (fstat(image->fd, &status) < 0 || !S_ISREG(status.st_mode)) {

@@ -66,6 +66,12 @@ int kvm_add_memslot(struct kvm_vm *vm, struct range gpa, void *hva, struct error
 enum { KVM_GSI_COUNT = 24 };
 int kvm_add_irqfd(struct kvm_vm *vm, int eventfd, uint32_t gsi, struct error *err);
 
+/*
+ * An eventfd that is signalled, without an exit to us, when the guest writes value with four bytes to the guest-physical address gpa
+ * (KVM_IOEVENTFD). -EEXIST when another has it.
+ */
+int kvm_add_ioeventfd(struct kvm_vm *vm, int eventfd, uint64_t gpa, uint32_t value, struct error *err);
+
 /* -------------------------------------------------------------------------------------------------- vcpus */
 
 /*

@@ -157,3 +157,18 @@ int kvm_add_irqfd(struct kvm_vm *vm, int eventfd, uint32_t gsi, struct error *er
 	return error_set(err, EXIT_STATUS_HOST, code, "KVM_IRQFD of GSI %" PRIu32 ": %s%s", gsi, strerror(code),
 			 code == EBUSY ? ": this eventfd has a route already" : "");
 }
+
+int kvm_add_ioeventfd(struct kvm_vm *vm, int eventfd, uint64_t gpa, uint32_t value, struct error *err)
+{
+	const struct kvm_ioeventfd kick = {
+		.datamatch = value,
+		.addr = gpa,
+		.len = 4,
+		.fd = eventfd,
+		.flags = KVM_IOEVENTFD_FLAG_DATAMATCH,
+	};
+
+	if (ioctl(vm->vm_fd, KVM_IOEVENTFD, &kick) == 0)
+		return 0;
+	return error_set(err, EXIT_STATUS_HOST, errno, "KVM_IOEVENTFD at 0x%" PRIx64 ": %s", gpa, strerror(errno));
+}

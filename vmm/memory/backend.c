@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/mempolicy.h>
 #include <stdio.h>
@@ -204,4 +205,11 @@ int backend_map(const struct mem_backend *backend, uint64_t offset, uint64_t siz
 	if (backend->source.hugetlb == 0)
 		madvise(at, size, MADV_HUGEPAGE);
 	return set_policy(backend, at, size, err);
+}
+
+int backend_discard(const struct mem_backend *backend, uint64_t offset, uint64_t size)
+{
+	if (fallocate(backend->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size) < 0)
+		return -errno;
+	return 0;
 }

@@ -65,6 +65,12 @@ uint64_t backend_page_size(const struct mem_backend *backend);
 int backend_map(const struct mem_backend *backend, uint64_t offset, uint64_t size, void *at, struct error *err);
 
 /*
+ * Gives the memory at offset back to the host: the guest reads zeros there afterwards (fallocate(2), FALLOC_FL_PUNCH_HOLE). -errno. Any
+ * thread.
+ */
+int backend_discard(const struct mem_backend *backend, uint64_t offset, uint64_t size);
+
+/*
  * Touches every page of a mapping that backend_map() made (MADV_POPULATE_WRITE in steps, on up to eight threads,
  * progress on the log at level info when it takes longer than a second). Does nothing unless backend->populate: call it
  * for every mapping. It is set by prealloc, and also where the kernel's promise is too weak to rule out a SIGBUS later:
