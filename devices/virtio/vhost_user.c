@@ -283,7 +283,7 @@ static int receive_reply(struct vhost_user *vu, enum request request, void *repl
 static int exchange(struct vhost_user *vu, const struct message *message)
 {
 	bool acknowledge = message->reply == NULL && (vu->protocol & PROTOCOL_F_REPLY_ACK) != 0;
-	uint64_t status;
+	uint64_t status = 0;
 	int code;
 
 	if (vu->dead || vu->fd < 0)
@@ -345,7 +345,7 @@ int vhost_user_connect(const char *path, const char *option, int *fd, struct err
 		return error_set(err, EXIT_STATUS_HOST, ENAMETOOLONG,
 				 "%s: the socket's path %s is longer than %zu bytes, Linux's limit", option, path,
 				 sizeof(address.sun_path) - 1);
-	strcpy(address.sun_path, path);
+	memcpy(address.sun_path, path, strlen(path) + 1);
 	socket_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (socket_fd < 0)
 		return error_set(err, EXIT_STATUS_HOST, errno, "%s: cannot make a socket: %s", option, strerror(errno));
@@ -506,7 +506,7 @@ int vhost_user_set_memory(struct vhost_user *vu, const struct vhost_user_region 
 
 int vhost_user_get_config(struct vhost_user *vu, uint32_t offset, void *bytes, uint32_t size, struct error *err)
 {
-	struct config request = {.offset = offset, .size = size}, reply;
+	struct config request = {.offset = offset, .size = size}, reply = {0};
 	uint32_t message_size = (uint32_t)offsetof(struct config, bytes) + size;
 	int code;
 
@@ -610,7 +610,7 @@ int vhost_user_stop(struct vhost_user *vu)
 	vu->started = 0;
 	begin(vu);
 	for (unsigned i = 0; code == 0 && started >> i != 0; i++) {
-		struct vring_state request = {.index = i}, reply;
+		struct vring_state request = {.index = i}, reply = {0};
 
 		if ((started >> i & 1) == 0)
 			continue;

@@ -230,7 +230,7 @@ static void one_that_does_not_listen_is_killed_with_all_of_its_group(void **stat
 		child_log(&child, NULL);
 		usleep(10000);
 	}
-	inner = (pid_t)atoi(child.last);
+	inner = (pid_t)strtol(child.last, NULL, 10);
 	outer = child.pid;
 	assert_true(inner > 0);
 	start = seconds();

@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+unit_test(virtio_blk virtio)
+unit_test(virtio_blk_faults virtio)
+unit_test(virtio_blk_file virtio)
