@@ -19,10 +19,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { REGIONS_MAX = 2048, CPUID_ENTRIES = 256, PINS = 24, SERIAL_GSI = 4, PAGE = 4096 };
+enum { REGIONS_MAX = 2048, CPUID_ENTRIES = 256, PINS = 24, FIRST_GSI = 4, PAGE = 4096, FIRST_REGION = 5 };
 
 #define GIB          (UINT64_C(1) << 30)
 #define KERNEL_START UINT64_C(0x1000000)
+#define MMIO         UINT64_C(0xd0000000) /* in the 32-bit hole */
 
 struct region {
 	uint64_t start, size;
@@ -156,11 +157,27 @@ static uint8_t *add_memory(int vm, const struct region *regions, size_t count)
 	return ram;
 }
 
-static int create_vcpu(int vm, uint32_t index, const union cpuid *cpuid, size_t run_size)
+/* As many as spmvm's devices have. */
+static void add_events(int vm, uint32_t irqfds, uint32_t ioeventfds)
+{
+	for (uint32_t i = 0; i < irqfds; i++) {
+		struct kvm_irqfd irqfd = {.fd = (uint32_t)eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .gsi = FIRST_GSI + i};
+
+		CALL(vm, KVM_IRQFD, &irqfd);
+	}
+	for (uint32_t i = 0; i < ioeventfds; i++) {
+		struct kvm_ioeventfd event = {
+			.addr = MMIO + UINT64_C(4096) * i, .len = 4, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+
+		CALL(vm, KVM_IOEVENTFD, &event);
+	}
+}
+
+static int create_vcpu(int vm, const union cpuid *cpuid, size_t run_size)
 {
 	union msrs msrs = {.table.nmsrs = 2};
 	struct kvm_lapic_state lapic;
-	int vcpu = CALL(vm, KVM_CREATE_VCPU, index);
+	int vcpu = CALL(vm, KVM_CREATE_VCPU, 0);
 
 	msrs.table.entries[0] = (struct kvm_msr_entry){.index = 0x1a0, .data = 1};
 	msrs.table.entries[1] = (struct kvm_msr_entry){.index = 0x2ff, .data = 0x806};
@@ -168,10 +185,8 @@ static int create_vcpu(int vm, uint32_t index, const union cpuid *cpuid, size_t 
 		err(1, "struct kvm_run");
 	CALL(vcpu, KVM_SET_CPUID2, cpuid);
 	CALL(vcpu, KVM_SET_MSRS, &msrs);
-	if (index == 0) {
-		CALL(vcpu, KVM_GET_LAPIC, &lapic);
-		CALL(vcpu, KVM_SET_LAPIC, &lapic);
-	}
+	CALL(vcpu, KVM_GET_LAPIC, &lapic);
+	CALL(vcpu, KVM_SET_LAPIC, &lapic);
 	return vcpu;
 }
 
@@ -214,42 +229,35 @@ int main(int argc, char *argv[])
 {
 	static struct region regions[REGIONS_MAX];
 	static union cpuid cpuid;
-	struct kvm_irqfd irqfd = {.gsi = SERIAL_GSI};
 	struct kvm_regs regs = {.rip = KERNEL_START + 0x200, .rflags = 2};
 	struct kvm_sregs sregs;
 	struct timespec now;
 	size_t count = 0, run_size;
-	int kvm, vm, boot_vcpu = -1;
+	int kvm, vm, vcpu;
 	uint8_t *ram;
 
-	if (argc < 5 || argc - 4 > REGIONS_MAX)
-		errx(2,
-		     "usage: bench_bare_kvm KERNEL INITRD CPUS START:SIZE... (in bytes, ascending, the first one RAM at 0)");
-	for (int i = 4; i < argc; i++, count++) {
+	if (argc < FIRST_REGION + 1 || argc - FIRST_REGION > REGIONS_MAX)
+		errx(2, "usage: bench_bare_kvm KERNEL INITRD IRQFDS IOEVENTFDS START:SIZE... "
+			"(in bytes, ascending, the first one RAM at 0)");
+	for (int i = FIRST_REGION; i < argc; i++, count++) {
 		if (sscanf(argv[i], "%" SCNu64 ":%" SCNu64, &regions[count].start, &regions[count].size) != 2)
 			errx(2, "no START:SIZE: %s", argv[i]);
 	}
 	kvm = open_kvm(&cpuid, &run_size);
 	vm = create_vm(kvm);
 	ram = add_memory(vm, regions, count);
-	irqfd.fd = (uint32_t)eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	CALL(vm, KVM_IRQFD, &irqfd);
-	for (uint32_t i = 0; i < (uint32_t)atoi(argv[3]); i++) {
-		int vcpu = create_vcpu(vm, i, &cpuid, run_size);
-
-		if (i == 0)
-			boot_vcpu = vcpu;
-	}
+	add_events(vm, (uint32_t)atoi(argv[3]), (uint32_t)atoi(argv[4]));
+	vcpu = create_vcpu(vm, &cpuid, run_size);
 	load(ram, &regions[0], argv[1], argv[2]);
-	CALL(boot_vcpu, KVM_GET_SREGS, &sregs);
-	CALL(boot_vcpu, KVM_SET_SREGS, &sregs);
-	CALL(boot_vcpu, KVM_SET_REGS, &regs);
+	CALL(vcpu, KVM_GET_SREGS, &sregs);
+	CALL(vcpu, KVM_SET_SREGS, &sregs);
+	CALL(vcpu, KVM_SET_REGS, &regs);
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	dprintf(STDERR_FILENO, "bare: first KVM_RUN at %" PRIu64 " ns of CLOCK_MONOTONIC\n",
 		(uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec);
 	/* for bench_calls, which ends a program at its first KVM_RUN; nobody runs the guest here */
 	if (getenv("BENCH_CALLS") != NULL)
-		(void)!ioctl(boot_vcpu, KVM_RUN, 0);
+		(void)!ioctl(vcpu, KVM_RUN, 0);
 	for (;;)
 		pause();
 }

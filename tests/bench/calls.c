@@ -57,6 +57,9 @@ static void add(const char *name, uint64_t ns)
 	pthread_mutex_unlock(&lock);
 }
 
+/* The C library's names for the parameters start with underscores, which are not ours to use. */
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
+
 /* A function that counts and times what the program would have called: the next object's function of this name. */
 #define TIMED(type, name, label, parameters, arguments)                                                                \
 	type name parameters                                                                                           \
@@ -136,6 +139,8 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
 		thread_at = now();
 	return next(thread, attributes, start, argument);
 }
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
 
 __attribute__((constructor)) static void note_main(void)
 {

@@ -68,7 +68,7 @@ def calls_table:
 def boot_table($what):
   . as $rows
   | [26, 8, 8, 8, 12, 10, 10] as $w
-  | "Exec to the guest's first process\($what), ms (\($rows[0].runs) runs in turns; RAM 1G, 1 CPU, same kernel and initramfs)",
+  | "Exec to the guest's first process, ms (\($rows[0].runs) runs in turns; RAM 1G, 1 CPU, same kernel and initramfs\($what))",
     line(["", "median", "min", "p90", "kernel clock", "faults", "to spmvm"]; $w),
     ($rows[] | line([.name, (.ns.median | ms), (.ns.min | ms), (.ns.p90 | ms), (."guest-clock-ns".median | ms),
                      ."page-faults".median, (.ns.median / $rows[0].ns.median | times)]; $w));
@@ -97,7 +97,7 @@ def memory_table:
   ((.start // empty) | "", start_table),
   ((.calls // empty) | "", calls_table),
   ((.boot // empty) | "", boot_table("")),
-  ((."boot-huge" // empty) | "", boot_table("; the host with shmem_enabled=advise, so guest memory of huge pages")),
+  ((."boot-huge" // empty) | "", boot_table("; the host at shmem_enabled=advise")),
   ((.exits // empty) | "", exits_table),
   ((.memory // empty) | "", memory_table),
   (if ."boots-guests" then empty else "", "Nothing boots on this KVM, a software backend: boot, exits and memory are measured in the lab." end)
