@@ -302,6 +302,8 @@ static int set_up_events(struct events *events, struct error *err)
 	/* blocked here and in every thread made from here on; delivered through the signalfd */
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	/* a disk image at RLIMIT_FSIZE is an I/O error of the guest's */
+	signal(SIGXFSZ, SIG_IGN);
 	sigaction(kick_signal(), &kick, NULL);
 	watch_console(events, true);
 	return 0;

@@ -233,44 +233,44 @@ static size_t size_of(enum config_device_kind kind)
 	return SIZES[kind];
 }
 
-int machine_create_virtio(struct machine *machine, const struct config_device *config, struct virtio_device **out,
+int machine_create_virtio(struct machine *machine, const struct config_device *config, struct virtio_device **device,
 			  struct error *err)
 {
-	void *device = calloc(1, size_of(config->kind));
+	void *self = calloc(1, size_of(config->kind));
 	int code = 0;
 
-	*out = NULL;
-	if (device == NULL)
+	*device = NULL;
+	if (self == NULL)
 		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "out of memory while building the machine");
 	switch (config->kind) {
 	case CONFIG_BLK:
-		code = init_blk(device, machine, config, err);
+		code = init_blk(self, machine, config, err);
 		break;
 	case CONFIG_NET:
-		code = init_net(device, machine, config, err);
+		code = init_net(self, machine, config, err);
 		break;
 	case CONFIG_SHARE:
-		code = init_fs(device, machine, config, err);
+		code = init_fs(self, machine, config, err);
 		break;
 	case CONFIG_VSOCK:
-		code = init_vsock(device, machine, config, err);
+		code = init_vsock(self, machine, config, err);
 		break;
 	case CONFIG_PORT:
-		code = init_console(device, machine, err);
+		code = init_console(self, machine, err);
 		break;
 	case CONFIG_MEM:
-		code = init_mem(device, machine, config, err);
+		code = init_mem(self, machine, config, err);
 		break;
 	case CONFIG_RNG:
-		code = virtio_rng_init(device, config->option, machine->log, err);
+		code = virtio_rng_init(self, config->option, machine->log, err);
 		break;
 	}
 	if (code < 0) {
-		free(device);
+		free(self);
 		return code;
 	}
-	*out = device;
-	machine->virtio[machine->virtio_count++] = device;
+	*device = self;
+	machine->virtio[machine->virtio_count++] = self;
 	return 0;
 }
 

@@ -152,7 +152,7 @@ static int parse_device(struct config_device *device, const char *name, const ch
 	return code;
 }
 
-/* Takes the device over; a bad one is released. */
+/* Enters a device that was parsed well (code 0), and takes it over; releases it otherwise. Returns what came of it. */
 static int add_device(struct options *options, struct config_device *device, int code, struct error *err)
 {
 	struct config_raw *raw = &options->raw;
@@ -160,13 +160,11 @@ static int add_device(struct options *options, struct config_device *device, int
 
 	if (code == 0 && raw->device_count == CONFIG_DEVICES_MAX)
 		code = error_set(err, EXIT_STATUS_USAGE, E2BIG, "more than %u virtio devices", CONFIG_DEVICES_MAX);
-	if (code == 0) {
+	if (code == 0)
 		place = option_grow(&raw->devices, raw->device_count, sizeof(*place), err);
-		code = place == NULL ? -ENOMEM : 0;
-	}
-	if (code < 0) {
+	if (place == NULL) {
 		config_device_release(device);
-		return code;
+		return code < 0 ? code : -ENOMEM;
 	}
 	*place = *device;
 	raw->device_count++;

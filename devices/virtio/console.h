@@ -88,6 +88,6 @@ void virtio_console_release(struct virtio_console *console);
  * A new host side for a port (number as in options), in place of the old one, as when a client has connected. Descriptors as in the options. When the old side's end has not
  * reached the guest yet, the guest does not hear of it. Main thread.
  */
-int virtio_console_attach(struct virtio_console *console, unsigned port, int in_fd, int out_fd, struct error *err);
+int virtio_console_attach(struct virtio_console *console, unsigned number, int in_fd, int out_fd, struct error *err);
 
 #endif

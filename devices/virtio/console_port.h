@@ -14,13 +14,13 @@ static inline unsigned console_port_queue(unsigned port, enum virtio_console_sid
 	return (port == 0 ? 0 : 2 * port + 2) + (side == VIRTIO_CONSOLE_OUT);
 }
 
-/* Moves a turn's bytes, and arranges for the next turn. A host side that has ended is closed; port->host_open says so to the caller. */
-void console_port_move(struct virtio_console *console, unsigned port, enum virtio_console_side side);
+/* Moves a turn's bytes, and arranges for the next turn. A host side that has ended is closed; the port's host_open says so to the caller. */
+void console_port_move(struct virtio_console *console, unsigned number, enum virtio_console_side side);
 
 /* Ends watching and closes. */
-void console_port_close(struct virtio_console *console, unsigned port, enum virtio_console_side side);
+void console_port_close(struct virtio_console *console, unsigned number, enum virtio_console_side side);
 
 /* The guest's reset: a request in the middle is forgotten, nothing is watched. */
-void console_port_reset(struct virtio_console *console, unsigned port);
+void console_port_reset(struct virtio_console *console, unsigned number);
 
 #endif

@@ -122,7 +122,7 @@ static int parse_forward(struct token part, struct net_forward *forward, struct 
 	*forward = (struct net_forward){.address = "127.0.0.1"};
 	if (strlen(part.text) >= sizeof(text))
 		return bad_forward(part, "it is too long", err);
-	strcpy(text, part.text);
+	memcpy(text, part.text, strlen(part.text) + 1);
 	forward->udp = strncmp(text, "udp:", 4) == 0;
 	if (!forward->udp && strncmp(text, "tcp:", 4) != 0)
 		return bad_forward(part, "it names neither tcp nor udp", err);
