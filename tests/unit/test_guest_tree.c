@@ -163,7 +163,7 @@ static void folder_is_taken_whole_and_sorted(void **state)
 {
 	struct bench *bench = *state;
 	const struct scratch *host = &bench->host;
-	struct newc_entry entry;
+	struct newc_entry entry = {0};
 	uint32_t last = 0;
 	static const char *const order[] = {"to/dir/Z", "to/dir/a", "to/dir/link", "to/dir/sub", "to/dir/sub/deep"};
 

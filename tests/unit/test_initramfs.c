@@ -44,7 +44,7 @@ static int build(struct bench *bench, const struct initramfs_request *request)
 
 static void expect_text(const struct bench *bench, const char *name, uint32_t mode, const char *text)
 {
-	struct newc_entry entry;
+	struct newc_entry entry = {0};
 
 	if (!newc_find(bench->out.data, bench->out.size, name, &entry))
 		fail_msg("%s is not in the archive", name);
@@ -77,7 +77,7 @@ static void expect_error(struct bench *bench, const struct initramfs_request *re
 static void bare_archive_has_init_and_console(void **state)
 {
 	struct bench *bench = *state;
-	struct newc_entry entry;
+	struct newc_entry entry = {0};
 
 	assert_int_equal(build(bench, &(struct initramfs_request){0}), 0);
 	assert_int_equal(bench->out.size % 4, 0);
@@ -124,7 +124,7 @@ static void modules_are_unpacked_and_listed_in_order(void **state)
 {
 	struct bench *bench = *state;
 	struct initramfs_request request = {.module_names = INITRAMFS_MODULES, .module_count = INITRAMFS_MODULE_COUNT};
-	struct newc_entry entry;
+	struct newc_entry entry = {0};
 
 	write_modules(&bench->host);
 	request.modules = scratch_path(&bench->host, "6.1.0-x/"); /* a closing slash does not matter */
