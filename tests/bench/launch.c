@@ -265,8 +265,12 @@ static void run_once(const struct options *options, struct row *row, bool keep)
 	line = wait_for_mark(&child, options, row, &arrival);
 	if (line == NULL)
 		give_up(&child, row, "it ended or the time was up before its mark");
-	if (options->exits)
+	if (options->exits) {
 		exits = exits_read(child.pid);
+		/* no guest comes to its first process without an exit */
+		if (json_integer_value(json_object_get(exits, "to-user-space")) == 0)
+			give_up(&child, row, "no exit was counted");
+	}
 	at = mark_time(line, arrival);
 	guest = guest_time(line);
 	if (options->preload != NULL) {
@@ -275,6 +279,8 @@ static void run_once(const struct options *options, struct row *row, bool keep)
 			give_up(&child, row, "bench_calls' line is not whole");
 	}
 	linger(&child, options, row);
+	if (options->guest != NULL && row->samples == 0)
+		give_up(&child, row, "no sample has guest memory in it");
 	end_child(&child, &usage);
 	if (keep) {
 		row->ns[row->count] = at - child.start;

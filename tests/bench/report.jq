@@ -92,7 +92,7 @@ def memory_table:
 
 .places[]
 | "",
-  "=== \(.place): \(.kvm), Linux \(."host-kernel"), \(."host-cpus") CPUs; \(.spmvm); guest kernel \(."guest-kernel")"
+  "=== \(.place): \(.kvm), Linux \(."host-kernel"), \(."host-cpus") CPUs, load \(.load) before; \(.spmvm); guest kernel \(."guest-kernel")"
   + (if .quick then "; --quick: NOT FIGURES TO QUOTE" else "" end),
   ((.start // empty) | "", start_table),
   ((.calls // empty) | "", calls_table),

@@ -165,10 +165,9 @@ starts_as_expected() {
     done
 }
 
-# Where it is memory at once, what follows starts from a device as well, and daxctl decides what goes online where.
+# Where it is memory at once, what follows starts from a device as well.
 all_to_devdax() {
     [ "$(cat "$expect/mode")" = system-ram ] || return 0
-    echo offline >/sys/devices/system/memory/auto_online_blocks
     for dax in "$@"; do
         to_devdax "$dax" || return 1
     done
