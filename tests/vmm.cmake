@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 unit_test(config options config base)
 unit_test(options options config base)
+unit_test(option_devices options config base)
 unit_test(board board options config base)
 unit_test(plan plan board options config base jansson)
 unit_test(kernel_files machine)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,6 +202,8 @@ static int load(struct run *run, struct error *err)
 	buf_release(&run->initramfs);
 	io_close(&run->initrd.fd);
 	bzimage_release(&run->kernel);
+	/* what building the initramfs took goes back to the host for as long as the guest runs */
+	malloc_trim(0);
 	return machine_set_start(run->machine, &boot, err);
 }
 
