@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -296,6 +297,41 @@ int virtio_console_attach(struct virtio_console *console, unsigned number, int i
 	move(console, number, VIRTIO_CONSOLE_IN);
 	pthread_mutex_unlock(&console->device.lock);
 	return 0;
+}
+
+bool virtio_console_is_open(struct virtio_console *console, unsigned number)
+{
+	bool open;
+
+	pthread_mutex_lock(&console->device.lock);
+	open = console->ports[number].guest_open;
+	pthread_mutex_unlock(&console->device.lock);
+	return open;
+}
+
+/* Whether the guest has sent something that is still here, after everything was moved that could be moved without waiting. */
+static bool is_held_up(struct virtio_console *console)
+{
+	bool held_up = false;
+
+	for (unsigned i = 0; i < console->count; i++) {
+		while (console_port_move(console, i, VIRTIO_CONSOLE_OUT))
+			;
+		held_up = held_up || console->ports[i].sending;
+	}
+	return held_up;
+}
+
+void virtio_console_flush(struct virtio_console *console, int stop_fd)
+{
+	struct pollfd fds[] = {{.fd = console->epoll_fd, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
+
+	pthread_mutex_lock(&console->device.lock);
+	for (unsigned i = 0; i < console->count; i++)
+		console_port_close(console, i, VIRTIO_CONSOLE_IN);
+	while (is_held_up(console) && (poll(fds, 2, -1) < 0 || fds[1].revents == 0))
+		;
+	pthread_mutex_unlock(&console->device.lock);
 }
 
 /* udev makes a file of the name (/dev/virtio-ports/NAME). */

@@ -84,6 +84,15 @@ int virtio_console_init(struct virtio_console *console, const struct virtio_cons
 /* Takes NULL, a zeroed one and one that was released. */
 void virtio_console_release(struct virtio_console *console);
 
+/* Whether a process of the guest's has the port open. Any thread. */
+bool virtio_console_is_open(struct virtio_console *console, unsigned number);
+
+/*
+ * For the end of a machine: hands over everything that the guest has sent before, waiting where a descriptor is full, until all of it is gone or stop_fd is
+ * readable. No vcpu runs any more; nothing comes from the host from here on. Main thread.
+ */
+void virtio_console_flush(struct virtio_console *console, int stop_fd);
+
 /*
  * A new host side for a port (number as in options), in place of the old one, as when a client has connected. Descriptors as in the options. When the old side's end has not
  * reached the guest yet, the guest does not hear of it. Main thread.

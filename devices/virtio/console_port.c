@@ -117,7 +117,8 @@ static int receive(struct virtio_console *console, unsigned number, size_t limit
 	return 0;
 }
 
-static void move_in(struct virtio_console *console, unsigned number)
+/* Whether the turn ended before its work did. */
+static bool move_in(struct virtio_console *console, unsigned number)
 {
 	const struct virtio_console_port *port = &console->ports[number];
 	unsigned index = console_port_queue(number, VIRTIO_CONSOLE_IN);
@@ -140,11 +141,12 @@ static void move_in(struct virtio_console *console, unsigned number)
 		watch(console, number, VIRTIO_CONSOLE_IN, false);
 	if (code < 0) {
 		virtio_needs_reset(&console->device, "a broken receive buffer");
-		return;
+		return false;
 	}
 	virtio_interrupt(&console->device, index);
 	if (left <= 0)
 		virtio_kick_again(&console->device, index);
+	return left <= 0;
 }
 
 /* ---- to the host */
@@ -179,7 +181,7 @@ static int transmit(struct virtio_console *console, unsigned number, int *left)
 	return 1;
 }
 
-static void move_out(struct virtio_console *console, unsigned number)
+static bool move_out(struct virtio_console *console, unsigned number)
 {
 	struct virtio_console_port *port = &console->ports[number];
 	unsigned index = console_port_queue(number, VIRTIO_CONSOLE_OUT);
@@ -203,17 +205,15 @@ static void move_out(struct virtio_console *console, unsigned number)
 	watch(console, number, VIRTIO_CONSOLE_OUT, code == 0 && port->sending && left > 0);
 	if (code < 0) {
 		virtio_needs_reset(&console->device, "a broken transmit buffer");
-		return;
+		return false;
 	}
 	virtio_interrupt(&console->device, index);
 	if (left <= 0)
 		virtio_kick_again(&console->device, index);
+	return left <= 0;
 }
 
-void console_port_move(struct virtio_console *console, unsigned number, enum virtio_console_side side)
+bool console_port_move(struct virtio_console *console, unsigned number, enum virtio_console_side side)
 {
-	if (side == VIRTIO_CONSOLE_IN)
-		move_in(console, number);
-	else
-		move_out(console, number);
+	return side == VIRTIO_CONSOLE_IN ? move_in(console, number) : move_out(console, number);
 }

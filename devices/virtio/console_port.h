@@ -14,8 +14,11 @@ static inline unsigned console_port_queue(unsigned port, enum virtio_console_sid
 	return (port == 0 ? 0 : 2 * port + 2) + (side == VIRTIO_CONSOLE_OUT);
 }
 
-/* Moves a turn's bytes, and arranges for the next turn. A host side that has ended is closed; the port's host_open says so to the caller. */
-void console_port_move(struct virtio_console *console, unsigned number, enum virtio_console_side side);
+/*
+ * Moves a turn's bytes, and arranges for the next turn. A host side that has ended is closed; the port's host_open says so to the caller. True
+ * when the turn ended before its work did.
+ */
+bool console_port_move(struct virtio_console *console, unsigned number, enum virtio_console_side side);
 
 /* Ends watching and closes. */
 void console_port_close(struct virtio_console *console, unsigned number, enum virtio_console_side side);

@@ -240,6 +240,56 @@ static void test_huge_request(void **state)
 	start(guest, DRIVER_ALL_FEATURES);
 }
 
+/* A reader that is slower than the machine's end still gets everything. */
+static void *read_slowly(void *context)
+{
+	struct load *load = context;
+	struct timespec pause = {.tv_nsec = 100 * 1000};
+	uint8_t part[9999];
+	size_t *done = calloc(1, sizeof(*done));
+	ssize_t got;
+
+	while ((got = read(load->guest.from_guest, part, sizeof(part))) != 0) {
+		if (got > 0)
+			*done += (size_t)got;
+		else
+			nanosleep(&pause, NULL);
+	}
+	return done;
+}
+
+static void test_flush(void **state)
+{
+	struct load *load = *state;
+	struct guest *guest = &load->guest;
+	struct virtio_driver *driver = &guest->driver;
+	const uint32_t size = 3 << 20;
+	int stop[2];
+	pthread_t reader;
+	void *done;
+
+	start(guest, DRIVER_ALL_FEATURES);
+	assert_true(virtio_console_is_open(&guest->console, 1));
+	assert_false(virtio_console_is_open(&guest->console, 2));
+	assert_int_equal(pipe2(stop, O_CLOEXEC), 0);
+	for (int i = 0; i < 2; i++)
+		driver_add(driver, 5, (struct driver_buffer[]){{driver_alloc(driver, size, 16), size, false}}, 1);
+	/* nobody reads: it waits until it is told to stop */
+	assert_int_equal(write(stop[1], "x", 1), 1);
+	virtio_console_flush(&guest->console, stop[0]);
+	assert_true(guest->console.ports[1].sending);
+	assert_int_equal(read(stop[0], (char[1]){0}, 1), 1);
+	assert_int_equal(pthread_create(&reader, NULL, read_slowly, load), 0);
+	virtio_console_flush(&guest->console, stop[0]);
+	assert_int_equal(guest->console.ports[1].out_bytes, 2 * size);
+	virtio_console_release(&guest->console);
+	assert_int_equal(pthread_join(reader, &done), 0);
+	assert_int_equal(*(size_t *)done, 2 * size);
+	free(done);
+	close(stop[0]);
+	close(stop[1]);
+}
+
 /* Requests of several buffers, whose bounds fall anywhere in what a pipe takes and gives at a time. */
 static void test_scattered(void **state)
 {
@@ -405,6 +455,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_pipes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_files, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_huge_request, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_flush, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_scattered, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_turns_of_input, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_broken_requests, set_up, tear_down),
