@@ -16,7 +16,7 @@ static void debug_exit_write(void *device, uint64_t offset, unsigned size, uint6
 	(void)size;
 	/* The three ports behind the first are there for wide writes; alone they do nothing. */
 	if (offset == 0)
-		dev_sink_request(&debug_exit->sink, DEV_REQUEST_EXIT, value & 0xff);
+		dev_sink_request(&debug_exit->sink, DEV_REQUEST_EXIT, value & 0xffff);
 }
 
 static const struct bus_ops debug_exit_ops = {

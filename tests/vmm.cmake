@@ -7,6 +7,7 @@ unit_test(plan plan board options config base jansson)
 unit_test(kernel_files machine)
 unit_test(console machine)
 unit_test(loop machine)
+unit_test(workbench machine)
 
 # The machine on a fake KVM that answers behind vmm/kvm/kvm.h: it comes first, so the library is not taken.
 unit_test(machine machine board options config base Threads::Threads)

@@ -103,7 +103,7 @@ static void place_devices(struct board *board)
 	for (int kind = 0; kind < BOARD_VIRTIO; kind++) {
 		struct board_device *device = &board->devices[board->device_count];
 
-		if (kind == BOARD_DEBUG_EXIT && board->config->script == NULL)
+		if (kind == BOARD_DEBUG_EXIT && board->config->script == NULL && board->config->command == NULL)
 			continue;
 		device->kind = (enum board_device_kind)kind;
 		WANTS[kind](&device->wants);

@@ -33,7 +33,7 @@ enum board_device_kind {
 #define BOARD_VIRTIO_GSI  5u
 #define BOARD_VIRTIO_GSIS 19u
 
-enum { BOARD_DEVICES_MAX = BOARD_VIRTIO + CONFIG_DEVICES_MAX + 1 };
+enum { BOARD_DEVICES_MAX = BOARD_VIRTIO + CONFIG_VIRTIO_MAX };
 
 struct board_device {
 	enum board_device_kind kind;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guest/protocol.h"
 #include "vmm/base/parse.h"
 #include "vmm/base/range.h"
 #include "vmm/config_nodes.h"
@@ -18,7 +19,7 @@
 
 void config_raw_init(struct config_raw *raw)
 {
-	*raw = (struct config_raw){.serial = SERIAL_STDIO, .log_level = LOG_INFO};
+	*raw = (struct config_raw){.log_level = LOG_INFO};
 }
 
 void config_device_release(struct config_device *device)
@@ -45,6 +46,7 @@ void config_raw_release(struct config_raw *raw)
 	free(raw->numa);
 	free(raw->distances);
 	free(raw->files);
+	free((void *)raw->rw);
 	config_raw_init(raw);
 }
 
@@ -297,6 +299,43 @@ static int check_hotplug(struct config *config, const struct config_raw *raw, st
 	return 0;
 }
 
+/* A command sees the host's files, and its streams are the user's. */
+static int check_command(const struct config_raw *raw, struct error *err)
+{
+	const char *other = raw->initrd != NULL   ? "--initrd"
+			    : raw->script != NULL ? "--script"
+			    : raw->file_count > 0 ? "--file"
+						  : NULL;
+
+	if (raw->command == NULL && raw->rw_count > 0)
+		return error_set(err, EXIT_STATUS_CONFIG, EINVAL,
+				 "--rw %s: it is for a command that runs on the host's files; end the line with -- "
+				 "COMMAND, or use --share",
+				 raw->rw[0]);
+	if (raw->command == NULL)
+		return 0;
+	if (other != NULL)
+		return error_set(err, EXIT_STATUS_CONFIG, EINVAL,
+				 "-- %s: %s and a command exclude each other, as the command runs on the host's own "
+				 "files; leave one of them out",
+				 raw->command[0], other);
+	if (raw->serial == SERIAL_STDIO)
+		return error_set(err, EXIT_STATUS_CONFIG, EINVAL,
+				 "-- %s: --serial stdio and the command would share the terminal; use --console for "
+				 "the kernel's messages on stderr, or --serial file:PATH",
+				 raw->command[0]);
+	return 0;
+}
+
+static enum serial_mode serial_of(const struct config_raw *raw)
+{
+	if (raw->serial != SERIAL_DEFAULT)
+		return raw->serial;
+	if (raw->command == NULL)
+		return SERIAL_STDIO;
+	return raw->console ? SERIAL_STDERR : SERIAL_NONE;
+}
+
 static int fill_boot(struct config *config, const struct config_raw *raw, struct error *err)
 {
 	const char *other = raw->modules != NULL  ? "--modules"
@@ -314,11 +353,16 @@ static int fill_boot(struct config *config, const struct config_raw *raw, struct
 	config->append = raw->append;
 	config->modules = raw->modules;
 	config->script = raw->script;
-	config->serial = raw->serial;
+	config->serial = serial_of(raw);
 	config->serial_path = raw->serial_path;
 	config->log_level = raw->log_level;
 	config->phys_bits = raw->phys_bits;
 	config->force = raw->force;
+	config->command = raw->command;
+	config->rw = raw->rw;
+	config->rw_count = raw->rw_count;
+	config->timeout = raw->timeout;
+	config->console = raw->console;
 	if (raw->file_count > 0) {
 		const char **files = calloc(raw->file_count, sizeof(*files));
 
@@ -346,11 +390,45 @@ static int check_device_name(const struct config *config, const struct config_de
 	return 0;
 }
 
+/* The folders that a command runs on, and its streams. */
+static void add_command_devices(struct config *config, const struct config_raw *raw)
+{
+	static const char *const RW_TAGS[CONFIG_RW_MAX] = {
+		GUEST_TAG_RW "0", GUEST_TAG_RW "1", GUEST_TAG_RW "2", GUEST_TAG_RW "3",
+		GUEST_TAG_RW "4", GUEST_TAG_RW "5", GUEST_TAG_RW "6", GUEST_TAG_RW "7",
+	};
+	static const char *const PORTS[STREAM_END] = {
+		[STREAM_STDIN] = GUEST_PORT_STDIN,
+		[STREAM_STDOUT] = GUEST_PORT_STDOUT,
+		[STREAM_STDERR] = GUEST_PORT_STDERR,
+		[STREAM_CONTROL] = GUEST_PORT_CONTROL,
+	};
+	struct config_device *place = &config->devices[config->device_count];
+
+	*place++ = (struct config_device){
+		.kind = CONFIG_SHARE, .option = "the command's root", .path = "/", .name = GUEST_TAG_ROOT, .read_only = true};
+	for (size_t i = 0; i < raw->rw_count; i++)
+		*place++ = (struct config_device){.kind = CONFIG_SHARE,
+						  .option = "--rw",
+						  .path = (char *)(uintptr_t)raw->rw[i],
+						  .name = (char *)(uintptr_t)RW_TAGS[i]};
+	for (enum config_stream stream = STREAM_STDIN; stream < STREAM_END; stream++)
+		*place++ = (struct config_device){.kind = CONFIG_PORT,
+						  .option = "the command's streams",
+						  .name = (char *)(uintptr_t)PORTS[stream],
+						  .stream = stream};
+	config->device_count = (size_t)(place - config->devices);
+}
+
 static int fill_devices(struct config *config, const struct config_raw *raw, struct error *err)
 {
-	unsigned ports = 0;
+	enum { OF_COMMAND = 1 + CONFIG_RW_MAX + STREAM_END, OTHERS = 2 };
+	unsigned ports = 0, room = CONFIG_PORTS_MAX;
 
-	config->devices = calloc(raw->device_count + 2, sizeof(config->devices[0]));
+	if (raw->rw_count > CONFIG_RW_MAX)
+		return error_set(err, EXIT_STATUS_CONFIG, E2BIG, "%zu --rw: a guest has at most %u; share a folder above them",
+				 raw->rw_count, CONFIG_RW_MAX);
+	config->devices = calloc(raw->device_count + OF_COMMAND + OTHERS, sizeof(config->devices[0]));
 	if (config->devices == NULL)
 		return no_memory(err);
 	for (size_t i = 0; i < raw->device_count; i++) {
@@ -363,9 +441,13 @@ static int fill_devices(struct config *config, const struct config_raw *raw, str
 		ports += raw->devices[i].kind == CONFIG_PORT;
 		config->device_count++;
 	}
-	if (ports > CONFIG_PORTS_MAX)
-		return error_set(err, EXIT_STATUS_CONFIG, E2BIG, "%u --port: a guest has at most %u; use fewer", ports,
-				 CONFIG_PORTS_MAX);
+	if (raw->command != NULL)
+		room -= STREAM_END - STREAM_STDIN;
+	if (ports > room)
+		return error_set(err, EXIT_STATUS_CONFIG, E2BIG, "%u --port: a guest%s has at most %u; use fewer", ports,
+				 raw->command != NULL ? " that runs a command" : "", room);
+	if (raw->command != NULL)
+		add_command_devices(config, raw);
 	if (config->room > 0)
 		config->devices[config->device_count++] =
 			(struct config_device){.kind = CONFIG_MEM, .option = "--maxmem"};
@@ -394,6 +476,8 @@ int config_from(struct config *config, const struct config_raw *raw, struct erro
 		code = check_maxmem(config, raw, err);
 	if (code == 0)
 		code = check_hotplug(config, raw, err);
+	if (code == 0)
+		code = check_command(raw, err);
 	if (code == 0)
 		code = fill_devices(config, raw, err);
 	if (code == 0)

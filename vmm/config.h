@@ -20,15 +20,28 @@
 #define CONFIG_SPM_MAX          1024u
 #define CONFIG_MEM_MAX          256u
 #define CONFIG_ID_MAX           63u /* characters: a letter, then letters, digits, '-', '_' and '.' */
-#define CONFIG_DEVICES_MAX      32u /* virtio devices */
-#define CONFIG_PORTS_MAX        7u
+#define CONFIG_DEVICES_MAX      32u /* options that ask for a virtio device */
+#define CONFIG_PORTS_MAX        7u          /* with those of a command */
+#define CONFIG_RW_MAX           8u          /* --rw */
+/* All virtio devices of a machine: those, a command's shares and its console, virtio-mem and the random number generator */
+#define CONFIG_VIRTIO_MAX       (CONFIG_DEVICES_MAX + 1 + CONFIG_RW_MAX + 1 + 2)
+#define CONFIG_TIMEOUT_MAX      31536000u   /* seconds: a year */
 #define CONFIG_MEM_DEFAULT      GIB
 #define CONFIG_DISTANCE_LOCAL   10u
 #define CONFIG_DISTANCE_DEFAULT 20u
 
-enum serial_mode { SERIAL_STDIO, SERIAL_FILE, SERIAL_NONE };
+enum serial_mode {
+	SERIAL_DEFAULT, /* as typed only: SERIAL_STDIO, or with a command SERIAL_NONE */
+	SERIAL_STDIO,
+	SERIAL_STDERR, /* output only; of --console with a command */
+	SERIAL_FILE,
+	SERIAL_NONE
+};
 
 enum config_device_kind { CONFIG_BLK, CONFIG_NET, CONFIG_SHARE, CONFIG_VSOCK, CONFIG_PORT, CONFIG_MEM, CONFIG_RNG };
+
+/* What a console port is connected to: files that its option names, or a stream of the command that the guest runs (vmm/workbench.h). */
+enum config_stream { STREAM_FILES, STREAM_STDIN, STREAM_STDOUT, STREAM_STDERR, STREAM_CONTROL, STREAM_END };
 
 /*
  * A virtio device, as its option said it; what the option does not have is NULL or zero. Strings are heap, owned. All --port together are one
@@ -41,7 +54,8 @@ struct config_device {
 	char *name;     /* --blk: the serial number; --share: the tag; --net: the tap interface; --port: the name */
 	char *socket;   /* --share: of a virtiofsd that runs; --port: of a program that listens */
 	char *in, *out; /* --port: files or pipes */
-	bool read_only; /* --blk, --share */
+	enum config_stream stream; /* --port, and the command's own */
+	bool read_only;            /* --blk, --share */
 	uint64_t cid;   /* --vsock */
 	struct net_options *net; /* --net; heap, owned */
 };
@@ -90,6 +104,9 @@ struct config_raw {
 	size_t distance_count;
 	struct raw_file *files;
 	size_t file_count;
+	const char **rw; /* --rw */
+	size_t rw_count;
+	char *const *command; /* behind "--": words, NULL-terminated; borrowed from argv; NULL when not given */
 	struct config_device *devices; /* in the order of the command line */
 	size_t device_count;
 	bool no_rng;                                             /* --rng off */
@@ -101,6 +118,8 @@ struct config_raw {
 	const char *serial_path; /* of SERIAL_FILE */
 	enum log_level log_level;
 	unsigned phys_bits; /* plan only: 0 when not given */
+	uint64_t timeout;   /* --timeout: seconds, 0 when not given */
+	bool console;       /* --console: the kernel's messages are shown */
 	bool force;         /* --force: boot even on a software KVM backend */
 };
 
@@ -137,6 +156,11 @@ struct config {
 	const char *kernel, *initrd, *append, *modules, *script; /* borrowed; NULL when not given */
 	const char *const *files;                                /* heap array, owned; strings borrowed */
 	size_t file_count;
+	char *const *command;          /* to run in the guest on the host's files; borrowed; NULL when there is none */
+	const char *const *rw;         /* folders that it may write to; borrowed */
+	size_t rw_count;
+	uint64_t timeout;              /* seconds after which the guest is ended; 0: never */
+	bool console;                  /* show the kernel's messages */
 	struct config_device *devices; /* heap array, owned; what is in them is borrowed from raw */
 	size_t device_count;
 	enum serial_mode serial;
@@ -168,6 +192,8 @@ struct config {
  *   ids         unique over all memory; "ram0", "spm0" and so on by position when none is given
  *   policy      policy= needs host-nodes=, and bind is the default with them
  *   devices     --maxmem with room in it brings a virtio-mem device; a random number generator comes last unless --rng off; at most one --vsock; tags and serial numbers differ
+ *   command     brings shares of the host's root and of each --rw, and ports for its streams; the console is not connected then unless --console or --serial say
+ *               so. It excludes what only a shell or script could use: --script, --file, --initrd
  *   boot        --initrd replaces the built-in initramfs, so it excludes --modules, --script and --file
  */
 int config_from(struct config *config, const struct config_raw *raw, struct error *err);

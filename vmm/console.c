@@ -18,6 +18,8 @@ int console_open(struct console *console, enum serial_mode mode, const char *pat
 	if (mode == SERIAL_STDIO) {
 		console->in = STDIN_FILENO;
 		console->out = STDOUT_FILENO;
+	} else if (mode == SERIAL_STDERR) {
+		console->out = STDERR_FILENO;
 	} else if (mode == SERIAL_FILE) {
 		console->out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
 		if (console->out < 0)
@@ -26,6 +28,11 @@ int console_open(struct console *console, enum serial_mode mode, const char *pat
 		console->owns_out = true;
 	}
 	return 0;
+}
+
+void console_take_keys(struct console *console)
+{
+	console->in = STDIN_FILENO;
 }
 
 void console_start(struct console *console, const struct log *log)
@@ -37,7 +44,7 @@ void console_start(struct console *console, const struct log *log)
 		return;
 	if (tcgetattr(console->in, &console->saved) < 0)
 		return;
-	if (log->level >= LOG_WARN)
+	if (log->level >= LOG_WARN && console->out == STDOUT_FILENO)
 		(void)io_write_all(log->fd, HINT, sizeof(HINT) - 1);
 	raw = console->saved;
 	cfmakeraw(&raw);

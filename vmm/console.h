@@ -29,6 +29,9 @@ enum { CONSOLE_READ_MAX = 256 };
 /* Opens the file of --serial file:PATH or takes stdin and stdout. EXIT_STATUS_CONFIG. The console must not move in memory afterwards (struct log points to raw). */
 int console_open(struct console *console, enum serial_mode mode, const char *path, struct error *err);
 
+/* The terminal's keys are read although its output is not the guest's console: they are a command's. Before console_start(). */
+void console_take_keys(struct console *console);
+
 /*
  * From here on keys go to the guest: raw mode, and a line on the log's descriptor that says how to quit. A background job leaves the
  * terminal alone.

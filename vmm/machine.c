@@ -394,7 +394,7 @@ static int build(struct machine *machine, struct error *err)
 }
 
 int machine_new(struct machine **machine, const struct board *board, struct kvm_vm *kvm, struct console *console,
-		const struct log *log, struct error *err)
+		struct workbench *workbench, const struct log *log, struct error *err)
 {
 	struct machine *self = calloc(1, sizeof(*self));
 	int code;
@@ -404,6 +404,7 @@ int machine_new(struct machine **machine, const struct board *board, struct kvm_
 	self->board = board;
 	self->kvm = kvm;
 	self->console = console;
+	self->workbench = workbench;
 	self->log = log;
 	self->hotplug.fd = -1;
 	self->wake_fd = -1;

@@ -11,6 +11,7 @@
 #include "vmm/boot/linux_boot.h"
 #include "vmm/console.h"
 #include "vmm/kvm/kvm.h"
+#include "vmm/workbench.h"
 
 /*
  * A running machine made from a board: host memory, memslots, devices, vcpus. Main thread only, unless said otherwise.
@@ -23,6 +24,7 @@ enum stop_cause {
 	STOP_POWEROFF, /* ACPI S5 */
 	STOP_RESET,    /* the reset register, the keyboard controller */
 	STOP_EXIT,     /* a script's end, through the debug-exit port: value is its status */
+	STOP_TIMEOUT,  /* --timeout was up */
 	STOP_QUIT,     /* the console's escape */
 	STOP_SIGNAL,   /* value is the signal's number */
 	STOP_CONSOLE,  /* nobody reads the console any more */
@@ -33,11 +35,11 @@ enum stop_cause {
 
 /*
  * Builds the machine: backends opened, mapped and populated, memslots registered, ACPI tables written, devices on their buses, vcpus created. board,
- * console and log are borrowed and outlive the machine; kvm (opened by kvm_open()) too, and machine_free() closes it, since the VM must be gone
+ * console, workbench (of the configuration's command; NULL without one) and log are borrowed and outlive the machine; kvm (opened by kvm_open()) too, and machine_free() closes it, since the VM must be gone
  * before its memory. EXIT_STATUS_HOST. On success the caller owns *machine.
  */
 int machine_new(struct machine **machine, const struct board *board, struct kvm_vm *kvm, struct console *console,
-		const struct log *log, struct error *err);
+		struct workbench *workbench, const struct log *log, struct error *err);
 
 /* Stops and joins what runs, undoes everything in reverse order. Takes NULL. */
 void machine_free(struct machine *machine);

@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "guest/protocol.h"
 #include "vmm/base/io.h"
 #include "vmm/loop.h"
 #include "vmm/machine_state.h"
@@ -178,6 +180,9 @@ struct events {
 	struct machine *machine;
 	struct loop loop;
 	int signal_fd;
+	int timeout_fd; /* --timeout */
+	int grace_fd;   /* a command that was asked to end has until then */
+	int grace_signal;
 	bool watching_console;
 	struct typed typed;
 };
@@ -219,6 +224,8 @@ static void on_console(void *context, int fd)
 	(void)fd;
 	if (got == -ECANCELED) {
 		machine_stop(events->machine, STOP_QUIT, 0);
+	} else if (got >= 0 && events->machine->workbench != NULL) {
+		workbench_type(events->machine->workbench, bytes, (size_t)got);
 	} else if (got < 0) {
 		watch_console(events, false);
 		events->machine->console->in = -1;
@@ -241,6 +248,41 @@ static void on_room(void *context, int fd)
 	pass_typed(context);
 }
 
+/*
+ * A signal that would end this process is first the command's, when it runs. True when it was handed on. A command need not end by SIGINT, but whoever sends
+ * SIGTERM or SIGHUP counts on an end.
+ */
+static bool hand_on(struct events *events, int signal)
+{
+	static const struct itimerspec GRACE = {.it_value.tv_sec = 5};
+	struct machine *machine = events->machine;
+
+	if (machine->workbench == NULL || !machine_command_listens(machine) ||
+	    !workbench_signal(machine->workbench, signal))
+		return false;
+	if (signal == SIGTERM || signal == SIGHUP) {
+		events->grace_signal = signal;
+		timerfd_settime(events->grace_fd, 0, &GRACE, NULL);
+	}
+	return true;
+}
+
+static void on_grace(void *context, int fd)
+{
+	const struct events *events = context;
+
+	(void)fd;
+	machine_stop(events->machine, STOP_SIGNAL, (uint32_t)events->grace_signal);
+}
+
+static void on_timeout(void *context, int fd)
+{
+	const struct events *events = context;
+
+	(void)fd;
+	machine_stop(events->machine, STOP_TIMEOUT, 0);
+}
+
 static void on_signal(void *context, int fd)
 {
 	struct events *events = context;
@@ -252,7 +294,9 @@ static void on_signal(void *context, int fd)
 		machine_request_memory(events->machine, events->machine->board->hotplug.size);
 	else if (info.ssi_signo == SIGUSR2)
 		machine_request_memory(events->machine, events->machine->board->config->hotplug);
-	else
+	else if (info.ssi_signo == SIGWINCH)
+		workbench_resize(events->machine->workbench);
+	else if (!hand_on(events, (int)info.ssi_signo))
 		machine_stop(events->machine, STOP_SIGNAL, info.ssi_signo);
 }
 
@@ -274,6 +318,20 @@ static int wait_for_stop(struct events *events, struct error *err)
 	return 0;
 }
 
+/* -errno */
+static int set_up_timers(struct events *events)
+{
+	const struct itimerspec timeout = {.it_value.tv_sec = (time_t)events->machine->board->config->timeout};
+	int code;
+
+	events->timeout_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	events->grace_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (events->timeout_fd < 0 || events->grace_fd < 0 || timerfd_settime(events->timeout_fd, 0, &timeout, NULL) < 0)
+		return -errno;
+	code = loop_add(&events->loop, events->timeout_fd, on_timeout, events);
+	return code < 0 ? code : loop_add(&events->loop, events->grace_fd, on_grace, events);
+}
+
 static int set_up_events(struct events *events, struct error *err)
 {
 	struct sigaction kick = {.sa_handler = on_kick};
@@ -287,10 +345,16 @@ static int set_up_events(struct events *events, struct error *err)
 	sigaddset(&signals, SIGHUP);
 	sigaddset(&signals, SIGUSR1);
 	sigaddset(&signals, SIGUSR2);
+	if (machine->workbench != NULL) {
+		sigaddset(&signals, SIGQUIT);
+		sigaddset(&signals, SIGWINCH);
+	}
 	events->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	code = events->signal_fd < 0 ? -errno : loop_init(&events->loop);
 	if (code == 0)
 		code = loop_add(&events->loop, events->signal_fd, on_signal, events);
+	if (code == 0)
+		code = set_up_timers(events);
 	if (code == 0)
 		code = loop_add(&events->loop, machine->wake_fd, on_wake, events);
 	if (code == 0)
@@ -311,8 +375,27 @@ static int set_up_events(struct events *events, struct error *err)
 
 /* --------------------------------------------------------------------------------------------- the end */
 
+/* What a guest said at the debug-exit port; the notes beside the status mean something only from our init. */
+static int status_of_exit(const struct machine *machine)
+{
+	const struct config *config = machine->board->config;
+
+	if (config->command != NULL && (machine->stop_value & GUEST_EXIT_NOT_STARTED) != 0) {
+		log_error(machine->log, "-- %s: the guest could not start it%s", config->command[0],
+			  config->console ? "" : "; --console shows the guest's messages");
+		return EXIT_STATUS_IMAGE;
+	}
+	if (config->command != NULL && (machine->stop_value & GUEST_EXIT_OUT_OF_MEMORY) != 0) {
+		log_error(machine->log, "-- %s: the guest ran out of memory and its kernel killed the command; give it more with --mem",
+			  config->command[0]);
+		return EXIT_STATUS_GUEST_MEMORY;
+	}
+	return (int)(machine->stop_value & 0xff);
+}
+
 static int exit_status_of(struct machine *machine)
 {
+	const struct config *config = machine->board->config;
 	const struct log *log = machine->log;
 
 	switch ((enum stop_cause)atomic_load(&machine->cause)) {
@@ -326,10 +409,14 @@ static int exit_status_of(struct machine *machine)
 		}
 		__attribute__((fallthrough));
 	case STOP_PANIC:
-		log_error(log, "the guest's kernel panicked");
+		log_error(log, "the guest's kernel panicked%s",
+			  config->command != NULL && !config->console ? "; --console shows its messages" : "");
 		return EXIT_STATUS_GUEST_CRASH;
 	case STOP_EXIT:
-		return (int)(machine->stop_value & 0xff);
+		return status_of_exit(machine);
+	case STOP_TIMEOUT:
+		log_error(log, "--timeout %" PRIu64 ": the guest had not ended by then", config->timeout);
+		return EXIT_STATUS_TIMEOUT;
 	case STOP_SIGNAL:
 		return EXIT_STATUS_SIGNAL + (int)machine->stop_value;
 	case STOP_CONSOLE:
@@ -348,9 +435,18 @@ static int exit_status_of(struct machine *machine)
 	return EXIT_STATUS_INTERNAL;
 }
 
+/* The ends after which everything that the guest has sent still reaches its place. */
+static bool ended_by_itself(struct machine *machine)
+{
+	int cause = atomic_load(&machine->cause);
+
+	return cause == STOP_POWEROFF || cause == STOP_RESET || cause == STOP_EXIT;
+}
+
 int machine_run(struct machine *machine, int *status, struct error *err)
 {
-	struct events events = {.machine = machine, .loop.epoll_fd = -1, .signal_fd = -1};
+	struct events events = {
+		.machine = machine, .loop.epoll_fd = -1, .signal_fd = -1, .timeout_fd = -1, .grace_fd = -1};
 	int code = set_up_events(&events, err);
 
 	if (code == 0) {
@@ -360,10 +456,14 @@ int machine_run(struct machine *machine, int *status, struct error *err)
 			code = wait_for_stop(&events, err);
 		machine_stop(machine, STOP_FAULT, 0);
 		join_vcpus(machine);
+		if (ended_by_itself(machine))
+			machine_flush_ports(machine, events.signal_fd);
 		console_stop(machine->console);
 	}
 	loop_release(&events.loop);
 	io_close(&events.signal_fd);
+	io_close(&events.timeout_fd);
+	io_close(&events.grace_fd);
 	if (code < 0)
 		return code;
 	if (atomic_load(&machine->cause) == STOP_FAULT) {

@@ -18,6 +18,7 @@
 #include "vmm/machine.h"
 #include "vmm/memory/backend.h"
 #include "vmm/memory/guest_mem.h"
+#include "vmm/workbench.h"
 
 struct machine_vcpu {
 	struct machine *machine;
@@ -30,6 +31,7 @@ struct machine {
 	const struct board *board;
 	struct kvm_vm *kvm;
 	struct console *console;
+	struct workbench *workbench; /* of a command; NULL without one */
 	const struct log *log;
 
 	struct mem_backend *backends; /* of every --mem, then of every --spm */
@@ -47,7 +49,7 @@ struct machine {
 	struct pvpanic pvpanic;
 	struct debug_exit debug_exit;
 	bool serial_ready, pci_host_ready; /* they hold a lock to be released */
-	struct virtio_device *virtio[CONFIG_DEVICES_MAX + 1];
+	struct virtio_device *virtio[CONFIG_VIRTIO_MAX];
 	size_t virtio_count;
 	int irq_fds[BOARD_DEVICES_MAX]; /* eventfds behind KVM_IRQFD, by the board's devices; -1 when unset */
 
@@ -83,6 +85,15 @@ int machine_connect_virtio(struct machine *machine, struct virtio_device *device
 
 /* Asks the guest for bytes of hotplug memory, rounded down to what there can be. Main thread. */
 void machine_request_memory(struct machine *machine, uint64_t bytes);
+
+/* Whether the guest has come as far as listening to the command's control port. Main thread. */
+bool machine_command_listens(struct machine *machine);
+
+/*
+ * Hands over what the guest has sent through console ports, waiting for pipes that are full, until it is done or stop_fd is readable. No vcpu runs any
+ * more. Main thread.
+ */
+void machine_flush_ports(struct machine *machine, int stop_fd);
 
 struct loop;
 /* The main thread looks after the device's kicks and descriptors from here on. -errno. */

@@ -143,11 +143,18 @@ static int open_port_file(const struct config_device *config, const char *path, 
 	return *fd < 0 ? port_error(config, path, errno, err) : 0;
 }
 
-static int open_port(const struct config_device *config, struct virtio_console_port_options *port, struct error *err)
+static int open_port(const struct machine *machine, const struct config_device *config,
+		     struct virtio_console_port_options *port, struct error *err)
 {
 	int code;
 
 	port->name = config->name;
+	if (config->stream != STREAM_FILES) {
+		int *fd = config->stream == STREAM_STDOUT || config->stream == STREAM_STDERR ? &port->out_fd : &port->in_fd;
+
+		*fd = workbench_take(machine->workbench, config->stream);
+		return 0;
+	}
 	if (config->socket != NULL) {
 		code = connect_port(config, &port->in_fd, err);
 		port->out_fd = port->in_fd;
@@ -173,7 +180,7 @@ static int init_console(struct virtio_console *console, const struct machine *ma
 		ports[i] = (struct virtio_console_port_options){.in_fd = -1, .out_fd = -1};
 	for (size_t i = 0; code == 0 && i < config->device_count; i++) {
 		if (config->devices[i].kind == CONFIG_PORT)
-			code = open_port(&config->devices[i], &ports[options.count++], err);
+			code = open_port(machine, &config->devices[i], &ports[options.count++], err);
 	}
 	if (code == 0)
 		code = virtio_console_init(console, &options, machine->log, err);
@@ -184,6 +191,37 @@ static int init_console(struct virtio_console *console, const struct machine *ma
 		io_close(&ports[i].out_fd);
 	}
 	return code;
+}
+
+static struct virtio_console *console_of(struct machine *machine)
+{
+	for (size_t i = 0; i < machine->virtio_count; i++) {
+		if (machine->virtio[i]->class->id == VIRTIO_ID_CONSOLE)
+			return (struct virtio_console *)machine->virtio[i];
+	}
+	return NULL;
+}
+
+bool machine_command_listens(struct machine *machine)
+{
+	const struct config *config = machine->board->config;
+	struct virtio_console *console = console_of(machine);
+	unsigned number = 0;
+
+	for (size_t i = 0; console != NULL && i < config->device_count; i++) {
+		if (config->devices[i].stream == STREAM_CONTROL)
+			return virtio_console_is_open(console, number);
+		number += config->devices[i].kind == CONFIG_PORT;
+	}
+	return false;
+}
+
+void machine_flush_ports(struct machine *machine, int stop_fd)
+{
+	struct virtio_console *console = console_of(machine);
+
+	if (console != NULL)
+		virtio_console_flush(console, stop_fd);
 }
 
 static int discard_hotplug(void *context, uint64_t offset, uint64_t size)

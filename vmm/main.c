@@ -1,12 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "vmm/base/error.h"
 #include "vmm/config.h"
 #include "vmm/options.h"
 #include "vmm/plan.h"
 #include "vmm/run.h"
+
+/* A stream that the caller has closed is /dev/null from here on, or the next file that is opened would be taken for it. */
+static void keep_streams(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= STDIN_FILENO && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
 
 static int perform(const struct options *options, int *status, struct error *err)
 {
@@ -37,8 +51,10 @@ int main(int argc, char *argv[])
 	int status = EXIT_STATUS_OK;
 	struct options options;
 	struct error err;
-	int code = options_parse(&options, argc, argv, &err);
+	int code;
 
+	keep_streams();
+	code = options_parse(&options, argc, argv, &err);
 	if (code == 0) {
 		code = perform(&options, &status, &err);
 		options_release(&options);

@@ -214,6 +214,33 @@ int option_file(struct options *options, const char *argument, struct error *err
 	return 0;
 }
 
+int option_rw(struct options *options, const char *argument, struct error *err)
+{
+	struct config_raw *raw = &options->raw;
+	const char **place = option_grow(&raw->rw, raw->rw_count, sizeof(*place), err);
+	int code;
+
+	if (place == NULL)
+		return -ENOMEM;
+	code = enter_text(place, argument, "a folder", err);
+	if (code == 0)
+		raw->rw_count++;
+	return code;
+}
+
+int option_timeout(struct options *options, const char *argument, struct error *err)
+{
+	return parse_number(whole(argument), 1, CONFIG_TIMEOUT_MAX, &options->raw.timeout, err);
+}
+
+int option_console(struct options *options, const char *argument, struct error *err)
+{
+	(void)argument;
+	(void)err;
+	options->raw.console = true;
+	return 0;
+}
+
 int option_serial(struct options *options, const char *argument, struct error *err)
 {
 	static const char FILE_PREFIX[] = "file:";

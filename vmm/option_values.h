@@ -22,6 +22,9 @@ int option_append(struct options *options, const char *argument, struct error *e
 int option_modules(struct options *options, const char *argument, struct error *err);
 int option_script(struct options *options, const char *argument, struct error *err);
 int option_file(struct options *options, const char *argument, struct error *err);
+int option_rw(struct options *options, const char *argument, struct error *err);
+int option_timeout(struct options *options, const char *argument, struct error *err);
+int option_console(struct options *options, const char *argument, struct error *err);
 int option_serial(struct options *options, const char *argument, struct error *err);
 int option_blk(struct options *options, const char *argument, struct error *err);
 int option_net(struct options *options, const char *argument, struct error *err);

@@ -31,6 +31,9 @@ static const struct option OPTIONS[] = {
 	{"modules", "DIR", SCOPE_BOTH, false, option_modules},
 	{"script", "FILE", SCOPE_BOTH, false, option_script},
 	{"file", "PATH[:GUEST_PATH]", SCOPE_BOTH, true, option_file},
+	{"rw", "PATH", SCOPE_BOTH, true, option_rw},
+	{"timeout", "SECONDS", SCOPE_BOTH, false, option_timeout},
+	{"console", NULL, SCOPE_BOTH, false, option_console},
 	{"serial", "stdio, file:PATH or none", SCOPE_BOTH, false, option_serial},
 	{"blk", "path=FILE[,ro=on][,id=NAME]", SCOPE_BOTH, true, option_blk},
 	{"net", "tap=NAME or user", SCOPE_BOTH, true, option_net},
@@ -146,8 +149,9 @@ static int unknown_argument(const struct parser *parser, const char *argument, s
 				 "unexpected '%s' (argument %d): the command comes first; write spmvm %s OPTIONS",
 				 argument, parser->next, argument);
 	return error_set(err, EXIT_STATUS_USAGE, EINVAL,
-			 "unexpected '%.80s' (argument %d): it is no option; spmvm --help lists the options", argument,
-			 parser->next);
+			 "unexpected '%.80s' (argument %d): it is no option (spmvm --help lists them); a command for the "
+			 "guest stands behind --",
+			 argument, parser->next);
 }
 
 /* Whether the option may stand here: in this command, and not a second time. */
@@ -222,6 +226,17 @@ static int parse_option(struct parser *parser, struct word word, struct error *e
 	return code;
 }
 
+/* "-- COMMAND [ARGUMENT...]": what the guest is to run. argv ends with a NULL, so its words do. */
+static int take_command(struct parser *parser, struct error *err)
+{
+	if (parser->next + 1 == parser->argc || parser->argv[parser->next + 1][0] == '\0')
+		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
+				 "no command behind --; write spmvm OPTIONS -- COMMAND [ARGUMENT...]");
+	parser->options->raw.command = parser->argv + parser->next + 1;
+	parser->next = parser->argc;
+	return 0;
+}
+
 /* All words behind the command; stops at --help and --version. */
 static int parse_words(struct parser *parser, struct error *err)
 {
@@ -235,11 +250,13 @@ static int parse_words(struct parser *parser, struct error *err)
 			parser->options->command = COMMAND_HELP;
 			return 0;
 		}
+		if (strcmp(argument, "--") == 0)
+			return take_command(parser, err);
 		if (strcmp(argument, "--version") == 0) {
 			parser->options->command = COMMAND_VERSION;
 			return 0;
 		}
-		if (strncmp(argument, "--", 2) != 0 || argument[2] == '\0' || argument[2] == '=')
+		if (strncmp(argument, "--", 2) != 0 || argument[2] == '=')
 			return unknown_argument(parser, argument, err);
 		word = word_from(argument);
 		parser->next++;

@@ -5,8 +5,9 @@ static const char USAGE[] =
 	"spmvm " SPMVM_VERSION ": boots a Linux kernel in a KVM microVM with specific-purpose memory (SPM)\n"
 	"\n"
 	"Usage:\n"
-	"  spmvm [run] [OPTIONS]     boot a machine\n"
-	"  spmvm plan [OPTIONS]      show the machine's memory and tables; needs no KVM\n"
+	"  spmvm [run] [OPTIONS]                boot a machine; its console is the terminal\n"
+	"  spmvm [run] [OPTIONS] -- COMMAND...  run a command in a machine, on the host's files\n"
+	"  spmvm plan [OPTIONS]                 show the machine's memory and tables; needs no KVM\n"
 	"\n"
 	"Options are written --option VALUE or --option=VALUE. SIZE is bytes, or a number with K, M, G or T\n"
 	"(powers of 1024). LIST is such as 0-3,5. plan takes the options of run too, except --force.\n";
@@ -54,6 +55,17 @@ static const char DEVICES[] =
 	"                                 up to 7\n"
 	"  --rng on|off                   random numbers; default on\n";
 
+static const char WORKBENCH[] =
+	"\n"
+	"Running a command (-- COMMAND [ARGUMENT...])\n"
+	"  It runs as root of the guest, in the current folder, with this environment. It sees the host's\n"
+	"  files; what it writes to them is gone afterwards. Its stdin, stdout, stderr and exit status are\n"
+	"  spmvm's (128+N for signal N). SIGINT, SIGQUIT, SIGTERM and SIGHUP are handed to it; when one comes\n"
+	"  twice, or 5 seconds after SIGTERM or SIGHUP, the machine ends.\n"
+	"  --rw PATH                      a folder in which its writes are real; up to 8 times\n"
+	"  --timeout SECONDS              end the machine after that long, with status 124\n"
+	"  --console                      show the kernel's messages, with a command on stderr\n";
+
 static const char BOOT[] =
 	"\n"
 	"Boot\n"
@@ -82,6 +94,9 @@ static const char PLAN[] =
 static const char EXAMPLES[] =
 	"\n"
 	"Examples\n"
+	"  What numactl and a test of your own see of a block of 8G:\n"
+	"    spmvm --spm size=8G,node=1 -- numactl -H\n"
+	"    spmvm --spm size=8G,node=1 --rw results -- ./my-test < input > output\n"
 	"  A guest with 2G of RAM and one block of 8G as node 1:\n"
 	"    spmvm --kernel vmlinuz --mem 2G --spm size=8G,node=1\n"
 	"  Two blocks from huge pages of two host nodes, the second one farther away:\n"
@@ -108,17 +123,20 @@ void options_help(FILE *out)
 		{EXIT_STATUS_HOST, "the host lacks something: KVM, memory, huge pages, a permission"},
 		{EXIT_STATUS_IMAGE, "the kernel, the initramfs or the command line cannot be booted"},
 		{EXIT_STATUS_GUEST_CRASH, "the guest panicked or triple-faulted, or KVM cannot go on"},
+		{EXIT_STATUS_GUEST_MEMORY, "the guest's kernel killed the command for want of memory"},
+		{EXIT_STATUS_TIMEOUT, "--timeout was up"},
 	};
 
 	fputs(USAGE, out);
 	fputs(MEMORY, out);
 	fputs(PROCESSORS, out);
 	fputs(DEVICES, out);
+	fputs(WORKBENCH, out);
 	fputs(BOOT, out);
 	fputs(PLAN, out);
 	fputs(EXAMPLES, out);
 	fputs("\nExit status\n", out);
 	for (size_t i = 0; i < sizeof(STATUSES) / sizeof(STATUSES[0]); i++)
 		fprintf(out, "  %-6d %s\n", STATUSES[i].status, STATUSES[i].meaning);
-	fprintf(out, "  %d+N  ended by signal N\nWith --script, what the script ended with.\n", EXIT_STATUS_SIGNAL);
+	fprintf(out, "  %d+N  ended by signal N\nWith a command or --script, what that ended with.\n", EXIT_STATUS_SIGNAL);
 }

@@ -18,12 +18,14 @@
 #include "vmm/console.h"
 #include "vmm/kernel_files.h"
 #include "vmm/machine.h"
+#include "vmm/workbench.h"
 
 /* Everything that a run holds, so that one function undoes it, however far it came. */
 struct run {
 	const struct config *config;
 	struct log log;
 	struct console console;
+	struct workbench workbench; /* of a command */
 	struct kvm_vm kvm;
 	struct board *board;
 	struct bzimage kernel;
@@ -105,6 +107,8 @@ static size_t choose_modules(const struct config *config, const char **names)
 
 	for (size_t i = 0; i < INITRAMFS_MODULE_COUNT; i++)
 		names[count++] = INITRAMFS_MODULES[i];
+	if (config->command != NULL)
+		names[count++] = "overlay";
 	if (config->device_count > 0)
 		names[count++] = "virtio_mmio";
 	for (size_t i = 0; i < config->device_count; i++)
@@ -121,16 +125,17 @@ static int build_initrd(struct run *run, struct error *err)
 	const struct config *config = run->config;
 	const char *names[32];
 	char modules[PATH_MAX];
+	struct buf command = {0};
 	struct initramfs_request request = {
 		.modules = config->modules,
 		.module_names = names,
 		.module_count = choose_modules(config, names),
-		.busybox = find_busybox(),
+		.busybox = config->command == NULL ? find_busybox() : NULL,
 		.script = config->script,
 		.files = config->files,
 		.file_count = config->file_count,
 	};
-	int code;
+	int code = 0;
 
 	if (request.modules == NULL && kernel_find_modules(run->kernel_path, run->kernel.release, modules) == 0)
 		request.modules = modules;
@@ -139,9 +144,15 @@ static int build_initrd(struct run *run, struct error *err)
 			 "no modules of kernel %s found: the guest will have no dax devices; name their folder with "
 			 "--modules DIR",
 			 run->kernel.release);
-	if (request.busybox == NULL && config->script == NULL)
+	if (config->command != NULL) {
+		code = workbench_describe(&run->workbench, config, request.modules, &command, err);
+		request.command = &command;
+	} else if (request.busybox == NULL && config->script == NULL) {
 		log_warn(&run->log, "no busybox on this host: the guest will have no shell; install busybox-static");
-	code = initramfs_build(&run->initramfs, &request, &run->log, err);
+	}
+	if (code == 0)
+		code = initramfs_build(&run->initramfs, &request, &run->log, err);
+	buf_release(&command);
 	run->initrd = (struct linux_initrd){
 		.option = "the built-in initramfs",
 		.fd = -1,
@@ -162,7 +173,9 @@ static int make_cmdline(struct run *run, struct error *err)
 
 	if (config->serial != SERIAL_NONE)
 		buf_text(&run->cmdline, "console=ttyS0 ");
-	buf_text(&run->cmdline, "quiet panic=-1 reboot=panic_warm");
+	if (!config->console)
+		buf_text(&run->cmdline, "quiet ");
+	buf_text(&run->cmdline, "panic=-1 reboot=panic_warm");
 	if (run->initramfs.size > 0 && config->serial == SERIAL_STDIO && terminal != NULL && terminal[0] != '\0' &&
 	    strpbrk(terminal, " \t\"'") == NULL)
 		buf_printf(&run->cmdline, " TERM=%s", terminal);
@@ -207,6 +220,18 @@ static int load(struct run *run, struct error *err)
 	return machine_set_start(run->machine, &boot, err);
 }
 
+/* The console, and the command's streams when there is one. */
+static int open_streams(struct run *run, struct error *err)
+{
+	int code = console_open(&run->console, run->config->serial, run->config->serial_path, err);
+
+	if (code == 0 && run->config->command != NULL)
+		code = workbench_open(&run->workbench, err);
+	if (code == 0 && run->workbench.terminal)
+		console_take_keys(&run->console);
+	return code;
+}
+
 static int run_all(struct run *run, int *status, struct error *err)
 {
 	int code;
@@ -224,11 +249,12 @@ static int run_all(struct run *run, int *status, struct error *err)
 	if (code == 0)
 		code = make_cmdline(run, err);
 	if (code == 0)
+		code = open_streams(run, err);
+	if (code == 0)
 		code = run->config->initrd != NULL ? open_initrd(run, err) : build_initrd(run, err);
 	if (code == 0)
-		code = console_open(&run->console, run->config->serial, run->config->serial_path, err);
-	if (code == 0)
-		code = machine_new(&run->machine, run->board, &run->kvm, &run->console, &run->log, err);
+		code = machine_new(&run->machine, run->board, &run->kvm, &run->console,
+				   run->config->command != NULL ? &run->workbench : NULL, &run->log, err);
 	if (code == 0)
 		code = load(run, err);
 	if (code == 0)
@@ -248,8 +274,10 @@ int run_machine(const struct config *config, int *status, struct error *err)
 	int code;
 
 	kvm_init(&run.kvm);
+	workbench_init(&run.workbench);
 	code = run_all(&run, status, err);
 	machine_free(run.machine);
+	workbench_release(&run.workbench);
 	console_release(&run.console);
 	kvm_release(&run.kvm);
 	board_release(run.board);

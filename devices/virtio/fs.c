@@ -265,7 +265,10 @@ static bool bury(struct virtio_fs *fs, const struct virtio_fs_options *options, 
 	return ended;
 }
 
-/* Isolation that works everywhere comes second: containers often forbid namespaces, and some roots cannot be left by pivot_root(). */
+/*
+ * Isolation that works everywhere comes second: containers often forbid namespaces, and some roots cannot be left by pivot_root(). "/" is such a root: it cannot
+ * take its own place.
+ */
 static int launch_and_connect(struct virtio_fs *fs, struct launch *launch, const struct vhost_user_region *regions,
 			      size_t count, struct error *err)
 {
@@ -273,7 +276,7 @@ static int launch_and_connect(struct virtio_fs *fs, struct launch *launch, const
 	const struct virtio_fs_options *options = launch->options;
 	int code = 0;
 
-	for (int i = 0; i < 2; i++) {
+	for (int i = strcmp(launch->folder, "/") == 0 ? 1 : 0; i < 2; i++) {
 		int listening, connected;
 
 		launch->sandbox = SANDBOXES[i];

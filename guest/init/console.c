@@ -18,7 +18,7 @@ void say(const char *format, ...)
 	vsnprintf(line + used, sizeof(line) - used - 1, format, args);
 	va_end(args);
 	strcat(line, "\n");
-	if (write(STDOUT_FILENO, line, strlen(line)) < 0)
+	if (write(STDERR_FILENO, line, strlen(line)) < 0)
 		return; /* nowhere left to tell it */
 }
 

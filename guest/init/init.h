@@ -4,22 +4,23 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
+
+#include "guest/protocol.h"
 
 /*
  * The first process of a guest that spmvm gave its own initramfs. It mounts the usual file systems, loads the modules that
- * spmvm picked, shows the memory slots, and runs the user's script or a shell; then the machine ends.
+ * spmvm picked, shows the memory slots, and runs the user's script or a shell; or it goes to the host's root file system and runs a command there. Then the
+ * machine ends.
  *
  * A first process that exits or crashes makes the kernel panic, so nothing here gives up: what fails is a line on the console, and
  * every way ends in machine_off().
  */
 
-/* What vmm/boot/initramfs.c puts where. */
-#define MODULE_LIST "/etc/spmvm/modules"
-#define SCRIPT_PATH "/etc/spmvm/script"
-#define BUSYBOX     "/bin/busybox"
-#define SHELL       "/bin/sh"
+#define BUSYBOX "/bin/busybox"
+#define SHELL   "/bin/sh"
 
-/* A line on the console: "spmvm-init: ...". */
+/* A line on stderr: "spmvm-init: ...". */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Opens the console as stdin, stdout and stderr, and makes it this process's controlling terminal. */
@@ -34,8 +35,8 @@ void machine_prepare(void);
 /* Ends the machine; how is one of the RB_ values of reboot(2). */
 void machine_off(int how) __attribute__((noreturn));
 
-/* Ends the machine with an exit status for spmvm, where spmvm listens for it; powers off otherwise. */
-void machine_exit(int status) __attribute__((noreturn));
+/* Ends the machine with a value for spmvm (guest/protocol.h), where spmvm listens for it; powers off otherwise. */
+void machine_exit(int value) __attribute__((noreturn));
 
 /* Loads the modules listed in MODULE_LIST. */
 void modules_load(void);
@@ -46,13 +47,46 @@ void ports_link(void);
 /* Prints what the guest sees of its slots. */
 void slots_show(void);
 
-/* Signals that a first process has to take (children that end, requests to end the machine) wait until run_program() looks. */
+/* Signals that a first process has to take (children that end, requests to end the machine) wait until it looks for them. */
 void run_prepare(void);
 
+/* In a child: lets these signals through again and becomes the program, found as execvp(3) does it; ends with 126 or 127 when it cannot. */
+void run_exec(const char *program, char *const arguments[]) __attribute__((noreturn));
+
 /*
- * Runs a program to its end and takes the exit status as a shell gives it: 128 + n when signal n ended it, 126 or 127 when
- * it could not be started. quiet: without a terminal and without output. Ends the machine when one of its children asks for it.
+ * What one of those signals means: true when it says that the child has ended, with its exit status as a shell gives it, 128 + n when signal
+ * n ended it. Takes every other child that has ended. Ends the machine when one of them asks for it.
+ */
+bool run_take_signal(int signal, pid_t child, int *status);
+
+/* Another look at the signals that run_prepare() holds back: a signalfd(2), or -1. */
+int run_signals(void);
+
+/*
+ * Runs a program to its end and takes the exit status, 126 or 127 when it could not be started. quiet: without a terminal and
+ * without output.
  */
 int run_program(const char *path, char *const arguments[], bool quiet);
+
+/* ---- a command on the host's files */
+
+/* GUEST_COMMAND, taken apart. Lives as long as the process. */
+struct command {
+	char **arguments, **environment; /* NULL-terminated */
+	char **folders;                  /* of the rw= records, NULL-terminated */
+	const char *cwd, *modules;       /* modules: NULL when there are none */
+	bool terminal, stderr_apart;
+	unsigned short rows, columns;
+};
+
+/* False when there is none. What is wrong with it is said, and ends the machine. */
+bool command_read(struct command *command);
+
+/* Mounts the host's root with a throw-away layer on top, moves to it what machine_prepare() made, and makes it this process's root. Ends the machine when it cannot. */
+void root_switch(const struct command *command);
+
+/* Runs it, its streams and signals connected to the console ports; ends the machine with its status. The ports are opened before the root is switched. */
+void command_open_ports(void);
+void command_run(const struct command *command) __attribute__((noreturn));
 
 #endif

@@ -13,9 +13,6 @@
 #include <termios.h>
 #include <unistd.h>
 
-/* Where spmvm takes an exit status from (devices/debug_exit.h). */
-enum { EXIT_PORT = 0xf4 };
-
 static void mount_all(void)
 {
 	static const struct {
@@ -97,12 +94,12 @@ void machine_off(int how)
 		pause();
 }
 
-void machine_exit(int status)
+void machine_exit(int value)
 {
 	sync();
 	tcdrain(STDOUT_FILENO);
 	/* Nobody listens at the port unless spmvm was told to; then the write does nothing. */
-	if (ioperm(EXIT_PORT, 1, 1) == 0)
-		outb((unsigned char)status, EXIT_PORT);
+	if (ioperm(GUEST_EXIT_PORT, 2, 1) == 0)
+		outw((unsigned short)value, GUEST_EXIT_PORT);
 	machine_off(RB_POWER_OFF);
 }

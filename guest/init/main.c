@@ -28,8 +28,8 @@ static void install_busybox(void)
 
 static void run_script(void)
 {
-	char *arguments[] = {SCRIPT_PATH, NULL};
-	int status = run_program(SCRIPT_PATH, arguments, false);
+	char *arguments[] = {GUEST_SCRIPT, NULL};
+	int status = run_program(GUEST_SCRIPT, arguments, false);
 
 	say("script ended with status %d", status);
 	machine_exit(status);
@@ -48,6 +48,8 @@ static void run_shell(void)
 
 int main(void)
 {
+	struct command command;
+
 	if (getpid() != 1) {
 		say("this is the first process of a guest of spmvm; it does nothing here");
 		return 2;
@@ -55,12 +57,18 @@ int main(void)
 	run_prepare();
 	machine_prepare();
 	console_open();
+	if (command_read(&command)) {
+		modules_load();
+		command_open_ports();
+		root_switch(&command);
+		command_run(&command);
+	}
 	set_environment();
 	install_busybox();
 	modules_load();
 	ports_link();
 	slots_show();
-	if (access(SCRIPT_PATH, F_OK) == 0)
+	if (access(GUEST_SCRIPT, F_OK) == 0)
 		run_script();
 	else
 		run_shell();

@@ -85,7 +85,7 @@ static void load(const char *path)
 void modules_load(void)
 {
 	char path[4096];
-	FILE *list = fopen(MODULE_LIST, "re");
+	FILE *list = fopen(GUEST_MODULE_LIST, "re");
 
 	if (list == NULL)
 		return;

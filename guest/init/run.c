@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/reboot.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,13 +33,39 @@ void run_prepare(void)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
-static void child(const char *path, char *const arguments[], bool quiet) __attribute__((noreturn));
-static void child(const char *path, char *const arguments[], bool quiet)
+int run_signals(void)
 {
-	char *script[] = {SHELL, NULL, NULL};
+	sigset_t set;
+
+	events(&set);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+void run_exec(const char *program, char *const arguments[])
+{
+	char *script[] = {SHELL, arguments[0], NULL};
 	sigset_t set;
 	int code;
 
+	events(&set);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	execvp(program, arguments);
+	if (errno == ENOEXEC) /* a script without "#!" is the shell's */
+		execv(SHELL, script);
+	code = errno;
+	if (code == ENOENT && access(program, F_OK) == 0)
+		say("cannot run %s: the guest lacks the program of its #! line, or its loader; add it with --file",
+		    program);
+	else if (code == ENOENT && strchr(program, '/') == NULL)
+		say("cannot run %s: no such command in PATH", program);
+	else
+		say("cannot run %s: %s", program, strerror(code));
+	_exit(code == ENOENT ? NOT_FOUND : CANNOT_RUN);
+}
+
+static void child(const char *path, char *const arguments[], bool quiet) __attribute__((noreturn));
+static void child(const char *path, char *const arguments[], bool quiet)
+{
 	if (quiet) {
 		int null = open("/dev/null", O_RDWR);
 
@@ -49,20 +76,7 @@ static void child(const char *path, char *const arguments[], bool quiet)
 		setpgid(0, 0);
 		tcsetpgrp(STDIN_FILENO, getpid());
 	}
-	events(&set);
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
-	execv(path, arguments);
-	if (errno == ENOEXEC) { /* a script without "#!" is the shell's */
-		script[1] = arguments[0];
-		execv(SHELL, script);
-	}
-	code = errno;
-	if (code == ENOENT && access(path, F_OK) == 0)
-		say("cannot run %s: the guest lacks the program of its #! line, or its loader; add it with --file",
-		    path);
-	else
-		say("cannot run %s: %s", path, strerror(code));
-	_exit(code == ENOENT ? NOT_FOUND : CANNOT_RUN);
+	run_exec(path, arguments);
 }
 
 /* Takes every child that has ended, orphans of others too; true when the one waited for is among them. */
@@ -81,6 +95,22 @@ static bool reap(pid_t awaited, int *status)
 	return ended;
 }
 
+bool run_take_signal(int signal, pid_t child, int *status)
+{
+	switch (signal) {
+	case SIGCHLD:
+		return reap(child, status);
+	case SIGUSR1: /* halt */
+	case SIGUSR2: /* poweroff */
+		machine_off(RB_POWER_OFF);
+	case SIGTERM: /* reboot */
+	case SIGINT:
+		machine_off(RB_AUTOBOOT);
+	default: /* interrupted, as by a debugger */
+		return false;
+	}
+}
+
 int run_program(const char *path, char *const arguments[], bool quiet)
 {
 	int status = CANNOT_RUN;
@@ -94,20 +124,7 @@ int run_program(const char *path, char *const arguments[], bool quiet)
 	if (pid == 0)
 		child(path, arguments, quiet);
 	events(&set);
-	for (;;) {
-		switch (sigwaitinfo(&set, NULL)) {
-		case SIGCHLD:
-			if (reap(pid, &status))
-				return status;
-			break;
-		case SIGUSR1: /* halt */
-		case SIGUSR2: /* poweroff */
-			machine_off(RB_POWER_OFF);
-		case SIGTERM: /* reboot */
-		case SIGINT:
-			machine_off(RB_AUTOBOOT);
-		default: /* interrupted, as by a debugger */
-			break;
-		}
-	}
+	while (!run_take_signal(sigwaitinfo(&set, NULL), pid, &status))
+		;
+	return status;
 }

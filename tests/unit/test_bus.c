@@ -208,7 +208,7 @@ static void on_request(void *context, enum dev_request request, uint32_t value)
 	struct devices *devices = context;
 
 	assert_true(request <= DEV_REQUEST_EXIT);
-	assert_true(value <= 255);
+	assert_true(value <= 0xffff);
 	devices->requests++;
 }
 

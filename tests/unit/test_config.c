@@ -11,19 +11,26 @@
  */
 struct machine {
 	char *line;
+	char **argv; /* a command's words stay in it */
 	struct options options;
 	struct config config;
 };
 
+enum { WORDS_MAX = 64 };
+
 static void parse(struct machine *machine, const char *line)
 {
 	static char name[] = "spmvm", plan[] = "plan";
-	char *argv[64] = {name, plan};
 	struct error err = {0};
+	char **argv = calloc(WORDS_MAX + 1, sizeof(*argv));
 	int argc = 2;
 
+	assert_non_null(argv);
+	argv[0] = name;
+	argv[1] = plan;
+	machine->argv = argv;
 	machine->line = strdup(line);
-	for (char *word = strtok(machine->line, " "); word != NULL && argc < 64; word = strtok(NULL, " "))
+	for (char *word = strtok(machine->line, " "); word != NULL && argc < WORDS_MAX; word = strtok(NULL, " "))
 		argv[argc++] = word;
 	if (options_parse(&machine->options, argc, argv, &err) < 0)
 		fail_msg("%s", err.text);
@@ -46,6 +53,7 @@ static void release(struct machine *machine)
 	config_release(&machine->config);
 	options_release(&machine->options);
 	free(machine->line);
+	free(machine->argv);
 }
 
 static void assert_refused(const char *line, const char *message)
@@ -133,6 +141,73 @@ static void everything_is_carried_over(void **state)
 	machine = made("--initrd i");
 	assert_string_equal(machine.config.initrd, "i");
 	release(&machine);
+}
+
+static size_t count_devices(const struct config *config, enum config_device_kind kind)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < config->device_count; i++)
+		count += config->devices[i].kind == kind;
+	return count;
+}
+
+/* A command brings its root, its folders and its streams, and leaves the console alone. */
+static void a_command_brings_devices(void **state)
+{
+	struct machine machine = made("--rw a --rw b --port name=p,out=p -- true x");
+	const struct config *config = &machine.config;
+	const struct config_device *device = config->devices;
+
+	(void)state;
+	assert_string_equal(config->command[1], "x");
+	assert_int_equal(config->serial, SERIAL_NONE);
+	assert_int_equal(count_devices(config, CONFIG_SHARE), 3);
+	assert_int_equal(count_devices(config, CONFIG_PORT), 5);
+	assert_int_equal(device[0].kind, CONFIG_PORT);
+	assert_string_equal(device[1].path, "/");
+	assert_string_equal(device[1].name, "spmvm-root");
+	assert_true(device[1].read_only);
+	assert_string_equal(device[3].path, "b");
+	assert_string_equal(device[3].name, "spmvm-rw1");
+	assert_false(device[3].read_only);
+	for (enum config_stream stream = STREAM_STDIN; stream < STREAM_END; stream++)
+		assert_int_equal(device[3 + stream].stream, stream);
+	release(&machine);
+	machine = made("--console -- true");
+	assert_int_equal(machine.config.serial, SERIAL_STDERR);
+	release(&machine);
+	machine = made("--console");
+	assert_int_equal(machine.config.serial, SERIAL_STDIO);
+	release(&machine);
+	machine = made("--serial file:log --timeout 3 -- true");
+	assert_int_equal(machine.config.serial, SERIAL_FILE);
+	assert_int_equal(machine.config.timeout, 3);
+	release(&machine);
+}
+
+static void what_a_command_excludes(void **state)
+{
+	static const struct {
+		const char *line, *message;
+	} CASES[] = {
+		{"--rw a",
+		 "--rw a: it is for a command that runs on the host's files; end the line with -- COMMAND, or use --share"},
+		{"--script s -- true",
+		 "-- true: --script and a command exclude each other, as the command runs on the host's own files; leave one of them out"},
+		{"--initrd i -- true",
+		 "-- true: --initrd and a command exclude each other, as the command runs on the host's own files; leave one of them out"},
+		{"--serial stdio -- true",
+		 "-- true: --serial stdio and the command would share the terminal; use --console for the kernel's messages on stderr, or --serial file:PATH"},
+		{"--port name=a,in=a --port name=b,in=b --port name=c,in=c --port name=d,in=d -- true",
+		 "4 --port: a guest that runs a command has at most 3; use fewer"},
+		{"--rw 1 --rw 2 --rw 3 --rw 4 --rw 5 --rw 6 --rw 7 --rw 8 --rw 9 -- true",
+		 "9 --rw: a guest has at most 8; share a folder above them"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++)
+		assert_refused(CASES[i].line, CASES[i].message);
 }
 
 static void names_and_ids_come_from_the_position(void **state)
@@ -445,6 +520,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_said_is_a_small_machine),
 		cmocka_unit_test(everything_is_carried_over),
+		cmocka_unit_test(a_command_brings_devices),
+		cmocka_unit_test(what_a_command_excludes),
 		cmocka_unit_test(names_and_ids_come_from_the_position),
 		cmocka_unit_test(ids_are_unique),
 		cmocka_unit_test(sizes_are_multiples),

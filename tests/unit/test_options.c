@@ -11,8 +11,11 @@ enum { WORDS_MAX = 1200 };
 static int parse_line(struct options *options, char *line, struct error *err)
 {
 	static char name[] = "spmvm";
-	char *argv[WORDS_MAX + 1] = {name};
+	static char *argv[WORDS_MAX + 1]; /* a command's words stay in it until the next call */
 	int argc = 1;
+
+	memset(argv, 0, sizeof(argv));
+	argv[0] = name;
 
 	for (char *word = strtok(line, " "); word != NULL; word = strtok(NULL, " ")) {
 		assert_true(argc < WORDS_MAX);
@@ -66,7 +69,8 @@ static void defaults(void **state)
 	(void)state;
 	assert_int_equal(p.options.command, COMMAND_RUN);
 	assert_null(p.options.raw.kernel); /* the newest one of the host, found later */
-	assert_int_equal(p.options.raw.serial, SERIAL_STDIO);
+	assert_int_equal(p.options.raw.serial, SERIAL_DEFAULT);
+	assert_null(p.options.raw.command);
 	assert_int_equal(p.options.raw.log_level, LOG_INFO);
 	assert_int_equal(p.options.raw.cpus, 0);
 	assert_int_equal(p.options.raw.mem_count, 0);
@@ -336,6 +340,33 @@ static void boot(void **state)
 	release(&p);
 }
 
+/* Behind "--" nothing is an option of ours any more. */
+static void a_command_ends_the_options(void **state)
+{
+	struct parsed p = parsed("--rw out --rw /tmp --timeout 60 --console -- ls --kernel -- x");
+	const struct config_raw *raw = &p.options.raw;
+
+	(void)state;
+	assert_string_equal(raw->command[0], "ls");
+	assert_string_equal(raw->command[1], "--kernel");
+	assert_string_equal(raw->command[2], "--");
+	assert_string_equal(raw->command[3], "x");
+	assert_null(raw->command[4]);
+	assert_null(raw->kernel);
+	assert_int_equal(raw->rw_count, 2);
+	assert_string_equal(raw->rw[0], "out");
+	assert_string_equal(raw->rw[1], "/tmp");
+	assert_int_equal(raw->timeout, 60);
+	assert_true(raw->console);
+	release(&p);
+	assert_refused("--spm size=1G,node=1 --",
+		       "no command behind --; write spmvm OPTIONS -- COMMAND [ARGUMENT...]");
+	assert_refused("--timeout 0 -- ls", "--timeout 0: 0 is out of range (column 1); use 1 to 31536000");
+	assert_refused("--timeout 5m -- ls", "--timeout 5m: 'm' is not a digit (column 2); use a number from 1 to 31536000");
+	assert_refused("--rw= -- ls", "--rw '': the value is empty; name a folder or leave the option out");
+	assert_refused("--console=yes", "--console takes no value; leave '=yes' out");
+}
+
 static void bad_boot(void **state)
 {
 	(void)state;
@@ -361,14 +392,14 @@ static void bad_boot(void **state)
 	assert_refused("plan --phys-bits 53", "--phys-bits 53: 53 is out of range (column 1); use 36 to 52");
 }
 
+#define NO_OPTION "it is no option (spmvm --help lists them); a command for the guest stands behind --"
+
 static void words_that_are_no_options(void **state)
 {
 	(void)state;
-	assert_refused("vmlinuz", "unexpected 'vmlinuz' (argument 1): it is no option; spmvm --help lists the options");
-	assert_refused("--kernel k -- sh",
-		       "unexpected '--' (argument 3): it is no option; spmvm --help lists the options");
-	assert_refused("-m 2G", "unexpected '-m' (argument 1): it is no option; spmvm --help lists the options");
-	assert_refused("--=x", "unexpected '--=x' (argument 1): it is no option; spmvm --help lists the options");
+	assert_refused("vmlinuz", "unexpected 'vmlinuz' (argument 1): " NO_OPTION);
+	assert_refused("-m 2G", "unexpected '-m' (argument 1): " NO_OPTION);
+	assert_refused("--=x", "unexpected '--=x' (argument 1): " NO_OPTION);
 }
 
 static void unknown_options(void **state)
@@ -432,7 +463,8 @@ static void help_and_parser_know_the_same_options(void **state)
 	static const char *const NAMES[] = {"--mem ",      "--spm ",       "--maxmem ", "--cpus ",   "--numa ",
 					    "--distance ", "--kernel ",    "--initrd ", "--append ", "--modules ",
 					    "--script ",   "--file ",      "--serial ", "--force ",  "--format ",
-					    "--tables ",   "--phys-bits ", "--log ",    "--help,",   "--version "};
+					    "--tables ",   "--phys-bits ", "--log ",    "--help,",   "--version ",
+					    "--rw ",       "--timeout ",   "--console "};
 	char *help = help_text();
 
 	(void)state;
@@ -446,7 +478,7 @@ static void help_and_parser_know_the_same_options(void **state)
 		size_t length = strspn(at + 2, "abcdefghijklmnopqrstuvwxyz-");
 
 		snprintf(word, sizeof(word), "--%.*s", (int)length, at + 2);
-		if (strcmp(word, "--option") == 0) /* stands for any of them */
+		if (strcmp(word, "--option") == 0 || strcmp(word, "--") == 0) /* stands for any of them; and the end of them */
 			continue;
 		if (parse_line(&options, word, &err) == 0)
 			options_release(&options);
@@ -510,7 +542,7 @@ static void help_examples_parse(void **state)
 		options_release(&options);
 		examples++;
 	}
-	assert_int_equal(examples, 4);
+	assert_int_equal(examples, 6);
 	free(help);
 }
 
@@ -528,6 +560,7 @@ int main(void)
 		cmocka_unit_test(processors),
 		cmocka_unit_test(bad_processors),
 		cmocka_unit_test(boot),
+		cmocka_unit_test(a_command_ends_the_options),
 		cmocka_unit_test(bad_boot),
 		cmocka_unit_test(words_that_are_no_options),
 		cmocka_unit_test(unknown_options),

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "guest/init.h"
+#include "guest/protocol.h"
 #include "vmm/base/io.h"
 #include "vmm/boot/decompress.h"
 #include "vmm/boot/guest_tree.h"
@@ -14,9 +15,6 @@
 
 /* Debian's modules.dep has about 0.5 MB. */
 #define TABLE_SIZE_MAX ((size_t)16 << 20)
-
-#define MODULE_LIST "/etc/spmvm/modules"
-#define SCRIPT_PATH "/etc/spmvm/script"
 
 /* The kernel's major and minor number of /dev/console (Documentation/admin-guide/devices.txt). */
 enum { CONSOLE_MAJOR = 5, CONSOLE_MINOR = 1 };
@@ -162,7 +160,7 @@ static int add_modules(struct guest_tree *tree, const struct initramfs_request *
 	if (code == 0 && buf_failed(&list))
 		code = no_memory(err);
 	if (code == 0)
-		code = guest_tree_bytes(tree, MODULE_LIST, 0644, list.data, list.size, err);
+		code = guest_tree_bytes(tree, GUEST_MODULE_LIST, 0644, list.data, list.size, err);
 	buf_release(&list);
 	module_order_release(&order);
 	module_folder_release(&folder);
@@ -238,8 +236,10 @@ static int add_all(struct guest_tree *tree, const struct initramfs_request *requ
 		code = add_program(tree, request->busybox, "/bin/busybox", "busybox", err);
 	if (code == 0 && request->modules != NULL)
 		code = add_modules(tree, request, err);
+	if (code == 0 && request->command != NULL)
+		code = guest_tree_bytes(tree, GUEST_COMMAND, 0600, request->command->data, request->command->size, err);
 	if (code == 0 && request->script != NULL)
-		code = add_program(tree, request->script, SCRIPT_PATH, "--script", err);
+		code = add_program(tree, request->script, GUEST_SCRIPT, "--script", err);
 	for (size_t i = 0; i < request->file_count && code == 0; i++)
 		code = add_user_file(tree, request->files[i], err);
 	return code;

@@ -16,6 +16,7 @@
  *   /init                    guest/init
  *   /bin/busybox             when the host has one (a dynamic one comes with its libraries)
  *   /lib/modules/VERSION/... the modules, and /etc/spmvm/modules: their paths, one a line, in loading order
+ *   /etc/spmvm/command       the user's command, run by init on the host's root file system instead of a shell
  *   /etc/spmvm/script        the user's script or program, run by init instead of a shell
  *   the user's files         at the paths asked for, programs with the shared libraries that they need
  */
@@ -24,7 +25,8 @@ struct initramfs_request {
 	const char *const *module_names; /* which to take, with what they depend on; see modules.h */
 	size_t module_count;
 	const char *busybox; /* path on the host, or NULL for none */
-	const char *script;  /* path on the host, or NULL; a pipe is fine */
+	const struct buf *command; /* the file GUEST_COMMAND of guest/protocol.h, or NULL */
+	const char *script;        /* path on the host, or NULL; a pipe is fine */
 	/*
 	 * Each "PATH" or "PATH:GUEST_PATH", cut at the last ':'; a file or a whole folder. Without GUEST_PATH it is PATH seen
 	 * from the guest's root: /usr/bin/numactl stays that, ./bench becomes /bench. A later file replaces an earlier one.
