@@ -47,6 +47,9 @@ void config_raw_release(struct config_raw *raw)
 	free(raw->distances);
 	free(raw->files);
 	free((void *)raw->rw);
+	for (size_t i = 0; i < raw->extra_module_count; i++)
+		free(raw->extra_modules[i]);
+	free(raw->extra_modules);
 	config_raw_init(raw);
 }
 
@@ -338,10 +341,11 @@ static enum serial_mode serial_of(const struct config_raw *raw)
 
 static int fill_boot(struct config *config, const struct config_raw *raw, struct error *err)
 {
-	const char *other = raw->modules != NULL  ? "--modules"
-			    : raw->script != NULL ? "--script"
-			    : raw->file_count > 0 ? "--file"
-						  : NULL;
+	const char *other = raw->modules != NULL          ? "--modules"
+			    : raw->extra_module_count > 0 ? "--module"
+			    : raw->script != NULL         ? "--script"
+			    : raw->file_count > 0         ? "--file"
+							  : NULL;
 
 	if (raw->initrd != NULL && other != NULL)
 		return error_set(
@@ -352,6 +356,8 @@ static int fill_boot(struct config *config, const struct config_raw *raw, struct
 	config->initrd = raw->initrd;
 	config->append = raw->append;
 	config->modules = raw->modules;
+	config->extra_modules = raw->extra_modules;
+	config->extra_module_count = raw->extra_module_count;
 	config->script = raw->script;
 	config->serial = serial_of(raw);
 	config->serial_path = raw->serial_path;

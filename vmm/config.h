@@ -94,7 +94,7 @@ struct raw_file { /* --file PATH[:GUEST_PATH] */
 	const char *argument;
 };
 
-/* Everything that the command line said. Arrays are heap, owned; strings are borrowed from argv. */
+/* Everything that the command line said. Arrays are heap, owned; strings are borrowed from argv but for those of extra_modules. */
 struct config_raw {
 	struct raw_memory *mem, *spm;
 	size_t mem_count, spm_count;
@@ -107,6 +107,8 @@ struct config_raw {
 	const char **rw; /* --rw */
 	size_t rw_count;
 	char *const *command; /* behind "--": words, NULL-terminated; borrowed from argv; NULL when not given */
+	char **extra_modules; /* --module: names, heap, owned */
+	size_t extra_module_count;
 	struct config_device *devices; /* in the order of the command line */
 	size_t device_count;
 	bool no_rng;                                             /* --rng off */
@@ -161,6 +163,8 @@ struct config {
 	size_t rw_count;
 	uint64_t timeout;              /* seconds after which the guest is ended; 0: never */
 	bool console;                  /* show the kernel's messages */
+	char *const *extra_modules; /* --module; borrowed from raw */
+	size_t extra_module_count;
 	struct config_device *devices; /* heap array, owned; what is in them is borrowed from raw */
 	size_t device_count;
 	enum serial_mode serial;
@@ -194,7 +198,7 @@ struct config {
  *   devices     --maxmem with room in it brings a virtio-mem device; a random number generator comes last unless --rng off; at most one --vsock; tags and serial numbers differ
  *   command     brings shares of the host's root and of each --rw, and ports for its streams; the console is not connected then unless --console or --serial say
  *               so. It excludes what only a shell or script could use: --script, --file, --initrd
- *   boot        --initrd replaces the built-in initramfs, so it excludes --modules, --script and --file
+ *   boot        --initrd replaces the built-in initramfs, so it excludes --modules, --module, --script and --file
  */
 int config_from(struct config *config, const struct config_raw *raw, struct error *err);
 

@@ -192,6 +192,47 @@ int option_modules(struct options *options, const char *argument, struct error *
 	return enter_text(&options->raw.modules, argument, "a folder of kernel modules", err);
 }
 
+/* One name of a list. It goes into paths and onto the kernel's command line, so it is made of what modules' names are made of. */
+static int enter_module(struct config_raw *raw, const char *name, size_t length, size_t column, struct error *err)
+{
+	char **place;
+
+	for (size_t i = 0; i < length; i++) {
+		char c = name[i];
+
+		if ((c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_')
+			return error_set(err, EXIT_STATUS_USAGE, EINVAL,
+					 "'%c' cannot stand in a module's name (column %zu); use letters, digits, '-' "
+					 "and '_', no path and no .ko",
+					 c, column + i);
+	}
+	if (length == 0)
+		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
+				 "a name is empty (column %zu); use NAME[,NAME...], such as ext4", column);
+	place = option_grow(&raw->extra_modules, raw->extra_module_count, sizeof(*place), err);
+	if (place == NULL)
+		return -ENOMEM;
+	*place = strndup(name, length);
+	if (*place == NULL)
+		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "no memory for the command line");
+	raw->extra_module_count++;
+	return 0;
+}
+
+int option_module(struct options *options, const char *argument, struct error *err)
+{
+	const char *name = argument;
+	int code;
+
+	do {
+		size_t length = strcspn(name, ",");
+
+		code = enter_module(&options->raw, name, length, (size_t)(name - argument) + 1, err);
+		name += length;
+	} while (code == 0 && *name++ == ',');
+	return code;
+}
+
 int option_script(struct options *options, const char *argument, struct error *err)
 {
 	return enter_text(&options->raw.script, argument, "a script", err);

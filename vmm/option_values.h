@@ -20,6 +20,7 @@ int option_kernel(struct options *options, const char *argument, struct error *e
 int option_initrd(struct options *options, const char *argument, struct error *err);
 int option_append(struct options *options, const char *argument, struct error *err);
 int option_modules(struct options *options, const char *argument, struct error *err);
+int option_module(struct options *options, const char *argument, struct error *err);
 int option_script(struct options *options, const char *argument, struct error *err);
 int option_file(struct options *options, const char *argument, struct error *err);
 int option_rw(struct options *options, const char *argument, struct error *err);

@@ -29,6 +29,7 @@ static const struct option OPTIONS[] = {
 	{"initrd", "FILE", SCOPE_BOTH, false, option_initrd},
 	{"append", "TEXT", SCOPE_BOTH, false, option_append},
 	{"modules", "DIR", SCOPE_BOTH, false, option_modules},
+	{"module", "NAME", SCOPE_BOTH, true, option_module},
 	{"script", "FILE", SCOPE_BOTH, false, option_script},
 	{"file", "PATH[:GUEST_PATH]", SCOPE_BOTH, true, option_file},
 	{"rw", "PATH", SCOPE_BOTH, true, option_rw},

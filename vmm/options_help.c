@@ -74,6 +74,8 @@ static const char BOOT[] =
 	"  --append TEXT                  added to the kernel's command line\n"
 	"  --modules DIR                  where the built initramfs's modules come from; default: those of\n"
 	"                                 the kernel's version, beside the kernel or in /lib/modules\n"
+	"  --module NAME[,NAME...]        more kernel modules for the built initramfs, with what they depend\n"
+	"                                 on, loaded in this order; repeatable\n"
 	"  --script FILE                  run by the built initramfs instead of a shell, for its status\n"
 	"  --file PATH[:GUEST_PATH]       put a file into the built initramfs; repeatable\n"
 	"  --serial stdio|file:PATH|none  where the console goes; default stdio\n"

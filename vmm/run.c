@@ -20,6 +20,8 @@
 #include "vmm/machine.h"
 #include "vmm/workbench.h"
 
+enum { OWN_MODULES_MAX = 32 }; /* what choose_modules() finds without the user */
+
 /* Everything that a run holds, so that one function undoes it, however far it came. */
 struct run {
 	const struct config *config;
@@ -93,8 +95,8 @@ static const char *find_busybox(void)
 	return NULL;
 }
 
-/* The drivers of the devices that the machine has; the mission's own come first. Modules that a kernel has built in are skipped later. */
-static size_t choose_modules(const struct config *config, const char **names)
+/* The mission's own modules come first, the drivers of the devices that the machine has follow, then what the user asks for. */
+static size_t choose_modules(const struct config *config, struct module_wish *wishes)
 {
 	static const char *const DRIVERS[] = {
 		[CONFIG_BLK] = "virtio_blk",      [CONFIG_NET] = "virtio_net",
@@ -106,30 +108,53 @@ static size_t choose_modules(const struct config *config, const char **names)
 	size_t count = 0;
 
 	for (size_t i = 0; i < INITRAMFS_MODULE_COUNT; i++)
-		names[count++] = INITRAMFS_MODULES[i];
+		wishes[count++].name = INITRAMFS_MODULES[i];
 	if (config->command != NULL)
-		names[count++] = "overlay";
+		wishes[count++].name = "overlay";
 	if (config->device_count > 0)
-		names[count++] = "virtio_mmio";
+		wishes[count++].name = "virtio_mmio";
 	for (size_t i = 0; i < config->device_count; i++)
 		wanted[config->devices[i].kind] = true;
 	for (size_t i = 0; i < sizeof(DRIVERS) / sizeof(DRIVERS[0]); i++) {
 		if (wanted[i])
-			names[count++] = DRIVERS[i];
+			wishes[count++].name = DRIVERS[i];
 	}
+	for (size_t i = 0; i < config->extra_module_count; i++)
+		wishes[count++] = (struct module_wish){config->extra_modules[i], .required = true};
 	return count;
+}
+
+/* The folder of the kernel's modules; NULL, with a warning, when there is none and the machine can do without. */
+static int find_modules(struct run *run, char *path, const char **folder, struct error *err)
+{
+	const struct config *config = run->config;
+
+	*folder = config->modules;
+	if (*folder != NULL)
+		return 0;
+	if (kernel_find_modules(run->kernel_path, run->kernel.release, path) == 0) {
+		*folder = path;
+		return 0;
+	}
+	if (config->extra_module_count > 0)
+		return error_set(err, EXIT_STATUS_IMAGE, ENOENT,
+				 "--module %s: no modules of kernel %s found; name their folder with --modules DIR",
+				 config->extra_modules[0], run->kernel.release);
+	log_warn(&run->log,
+		 "no modules of kernel %s found: the guest will have no dax devices; name their folder with "
+		 "--modules DIR",
+		 run->kernel.release);
+	return 0;
 }
 
 static int build_initrd(struct run *run, struct error *err)
 {
 	const struct config *config = run->config;
-	const char *names[32];
+	struct module_wish *wishes = calloc(OWN_MODULES_MAX + config->extra_module_count, sizeof(*wishes));
 	char modules[PATH_MAX];
 	struct buf command = {0};
 	struct initramfs_request request = {
-		.modules = config->modules,
-		.module_names = names,
-		.module_count = choose_modules(config, names),
+		.wishes = wishes,
 		.busybox = config->command == NULL ? find_busybox() : NULL,
 		.script = config->script,
 		.files = config->files,
@@ -137,13 +162,12 @@ static int build_initrd(struct run *run, struct error *err)
 	};
 	int code = 0;
 
-	if (request.modules == NULL && kernel_find_modules(run->kernel_path, run->kernel.release, modules) == 0)
-		request.modules = modules;
-	if (request.modules == NULL)
-		log_warn(&run->log,
-			 "no modules of kernel %s found: the guest will have no dax devices; name their folder with "
-			 "--modules DIR",
-			 run->kernel.release);
+	if (wishes == NULL)
+		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "no memory for the initramfs");
+	request.wish_count = choose_modules(config, wishes);
+	code = find_modules(run, modules, &request.modules, err);
+	if (code < 0)
+		goto out;
 	if (config->command != NULL) {
 		code = workbench_describe(&run->workbench, config, request.modules, &command, err);
 		request.command = &command;
@@ -159,6 +183,8 @@ static int build_initrd(struct run *run, struct error *err)
 		.bytes = run->initramfs.data,
 		.size = run->initramfs.size,
 	};
+out:
+	free(wishes);
 	return code;
 }
 
@@ -176,7 +202,7 @@ static int make_cmdline(struct run *run, struct error *err)
 	if (!config->console)
 		buf_text(&run->cmdline, "quiet ");
 	buf_text(&run->cmdline, "panic=-1 reboot=panic_warm");
-	if (run->initramfs.size > 0 && config->serial == SERIAL_STDIO && terminal != NULL && terminal[0] != '\0' &&
+	if (config->initrd == NULL && config->serial == SERIAL_STDIO && terminal != NULL && terminal[0] != '\0' &&
 	    strpbrk(terminal, " \t\"'") == NULL)
 		buf_printf(&run->cmdline, " TERM=%s", terminal);
 	if (config->append != NULL)

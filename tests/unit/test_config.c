@@ -110,7 +110,7 @@ static void everything_is_carried_over(void **state)
 	struct machine machine =
 		made("--mem 2G --spm size=4G,node=1,id=hbm0,addr=0x1000000000,hugetlb=2M,prealloc=on,"
 		     "host-nodes=0,policy=preferred --maxmem 8G --kernel k --append a --modules m --script s "
-		     "--file /a --file /b:/c --serial file:out --log info --phys-bits 46");
+		     "--file /a --file /b:/c --module ext4,nls --serial file:out --log info --phys-bits 46");
 	const struct config *config = &machine.config;
 
 	(void)state;
@@ -132,6 +132,8 @@ static void everything_is_carried_over(void **state)
 	assert_int_equal(config->file_count, 2);
 	assert_string_equal(config->files[0], "/a");
 	assert_string_equal(config->files[1], "/b:/c");
+	assert_int_equal(config->extra_module_count, 2);
+	assert_string_equal(config->extra_modules[1], "nls");
 	assert_int_equal(config->serial, SERIAL_FILE);
 	assert_string_equal(config->serial_path, "out");
 	assert_int_equal(config->log_level, LOG_INFO);
@@ -449,6 +451,9 @@ static void an_initrd_is_all_there_is(void **state)
 	assert_refused(
 		"--initrd i --modules m",
 		"--initrd i: --modules goes into the built-in initramfs, which --initrd replaces; use one of them");
+	assert_refused(
+		"--initrd i --module m",
+		"--initrd i: --module goes into the built-in initramfs, which --initrd replaces; use one of them");
 	assert_refused(
 		"--initrd i --script s",
 		"--initrd i: --script goes into the built-in initramfs, which --initrd replaces; use one of them");

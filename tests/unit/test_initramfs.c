@@ -9,6 +9,10 @@
 #include "tests/unit/scratch_folder.h"
 #include "vmm/boot/initramfs.h"
 
+static const struct module_wish WISHES[] = {
+	{"dax_hmem", false}, {"device_dax", false}, {"kmem", false}, {"pvpanic-mmio", false}};
+enum { WISH_COUNT = sizeof(WISHES) / sizeof(WISHES[0]) };
+
 static const struct log QUIET = {.level = LOG_ERROR, .fd = STDERR_FILENO};
 
 struct bench {
@@ -123,7 +127,7 @@ static void write_modules(const struct scratch *host)
 static void modules_are_unpacked_and_listed_in_order(void **state)
 {
 	struct bench *bench = *state;
-	struct initramfs_request request = {.module_names = INITRAMFS_MODULES, .module_count = INITRAMFS_MODULE_COUNT};
+	struct initramfs_request request = {.wishes = WISHES, .wish_count = WISH_COUNT};
 	struct newc_entry entry = {0};
 
 	write_modules(&bench->host);
@@ -142,7 +146,7 @@ static void modules_are_unpacked_and_listed_in_order(void **state)
 static void same_request_same_bytes(void **state)
 {
 	struct bench *bench = *state;
-	struct initramfs_request request = {.module_names = INITRAMFS_MODULES, .module_count = INITRAMFS_MODULE_COUNT};
+	struct initramfs_request request = {.wishes = WISHES, .wish_count = WISH_COUNT};
 	struct buf again = {0};
 
 	write_modules(&bench->host);
@@ -157,7 +161,7 @@ static void same_request_same_bytes(void **state)
 static void folder_without_tables_is_refused(void **state)
 {
 	struct bench *bench = *state;
-	struct initramfs_request request = {.module_names = INITRAMFS_MODULES, .module_count = 1};
+	struct initramfs_request request = {.wishes = WISHES, .wish_count = 1};
 	char folder[80], wanted[256];
 
 	snprintf(folder, sizeof(folder), "%s/gone", bench->host.path);
@@ -177,10 +181,33 @@ static void folder_without_tables_is_refused(void **state)
 	expect_text(bench, "lib/modules/gone/dax_hmem.ko", S_IFREG | 0644, "m");
 }
 
+/* The tables that help to find more modules are read too, and the user's modules have to be found. */
+static void more_modules_are_found_or_refused(void **state)
+{
+	const struct module_wish more[] = {{"ext4", true}, {"nothing", true}};
+	struct bench *bench = *state;
+	struct initramfs_request request = {.wishes = more, .wish_count = 1};
+
+	write_modules(&bench->host);
+	scratch_text(&bench->host, "6.1.0-x/modules.dep", "ext4.ko:\ncrc32c.ko:\n");
+	scratch_text(&bench->host, "6.1.0-x/modules.alias", "alias crypto-crc32c crc32c\n");
+	scratch_text(&bench->host, "6.1.0-x/modules.softdep", "softdep ext4 pre: crypto-crc32c\n");
+	scratch_text(&bench->host, "6.1.0-x/ext4.ko", "e");
+	scratch_text(&bench->host, "6.1.0-x/crc32c.ko", "c");
+	request.modules = scratch_path(&bench->host, "6.1.0-x");
+	assert_int_equal(build(bench, &request), 0);
+	expect_text(bench, "etc/spmvm/modules", S_IFREG | 0644,
+		    "/lib/modules/6.1.0-x/crc32c.ko\n/lib/modules/6.1.0-x/ext4.ko\n");
+	request.modules = scratch_path(&bench->host, "6.1.0-x");
+	request.wish_count = 2;
+	expect_error(bench, &request, -ENOENT, EXIT_STATUS_IMAGE,
+		     "--module nothing: kernel 6.1.0-x has no such module; their names are in @/6.1.0-x/modules.dep");
+}
+
 static void bad_modules_are_refused_by_name(void **state)
 {
 	struct bench *bench = *state;
-	struct initramfs_request request = {.module_names = INITRAMFS_MODULES, .module_count = 1};
+	struct initramfs_request request = {.wishes = WISHES, .wish_count = 1};
 	char folder[80];
 
 	snprintf(folder, sizeof(folder), "%s/6.1.0-x", bench->host.path);
@@ -197,13 +224,13 @@ static void bad_modules_are_refused_by_name(void **state)
 		     "cannot open @/6.1.0-x/kernel/dax_hmem.ko.xz: No such file or directory");
 	scratch_text(&bench->host, "6.1.0-x/modules.dep", "dax_hmem.ko: dax_hmem.ko\n");
 	expect_error(bench, &request, -ELOOP, EXIT_STATUS_IMAGE,
-		     "@/6.1.0-x: modules.dep: dax_hmem needs itself, or 128 others in a row; run depmod again");
+		     "@/6.1.0-x/modules.dep: dax_hmem needs itself, or 128 others in a row; run depmod again");
 }
 
 static void module_that_unpacks_to_too_much_is_refused(void **state)
 {
 	struct bench *bench = *state;
-	struct initramfs_request request = {.module_names = INITRAMFS_MODULES, .module_count = 1};
+	struct initramfs_request request = {.wishes = WISHES, .wish_count = 1};
 	size_t plain_size = ((size_t)64 << 20) + 1, used = 0;
 	uint8_t *plain = calloc(1, plain_size), *packed = malloc(1 << 20);
 	char folder[80];
@@ -321,6 +348,7 @@ int main(void)
 		WITH_BENCH(modules_are_unpacked_and_listed_in_order),
 		WITH_BENCH(same_request_same_bytes),
 		WITH_BENCH(folder_without_tables_is_refused),
+		WITH_BENCH(more_modules_are_found_or_refused),
 		WITH_BENCH(bad_modules_are_refused_by_name),
 		WITH_BENCH(module_that_unpacks_to_too_much_is_refused),
 		WITH_BENCH(script_and_busybox_come_along),

@@ -17,29 +17,34 @@ struct result {
 	int code;
 };
 
-/* names: separated by blanks. */
-static void order_of(struct result *result, const char *dependencies, const char *builtin, const char *names)
+#define FOLDER "/lib/modules/6.1"
+#define TEXT(text)                                                                                                     \
+	{                                                                                                              \
+		text, strlen(text)                                                                                     \
+	}
+
+/* names: separated by blanks; what is behind a '!' is required. */
+static void order_of(struct result *result, const struct module_tables *tables, const char *names)
 {
-	const struct module_tables tables = {dependencies, strlen(dependencies), builtin, strlen(builtin)};
-	const char *list[16];
+	struct module_wish list[16];
 	char copy[256];
 	size_t count = 0;
 	char *state;
 
 	snprintf(copy, sizeof(copy), "%s", names);
 	for (char *name = strtok_r(copy, " ", &state); name != NULL; name = strtok_r(NULL, " ", &state))
-		list[count++] = name;
+		list[count++] = (struct module_wish){name + (*name == '!'), *name == '!'};
 	*result = (struct result){.err.text = "untouched"};
-	result->code = module_order_from(&result->order, &tables, list, count, &QUIET, &result->err);
+	result->code = module_order_from(&result->order, tables, list, count, &QUIET, &result->err);
 }
 
 /* wanted: paths, each followed by a blank. */
-static void expect(const char *dependencies, const char *builtin, const char *names, const char *wanted)
+static void expect_of(const struct module_tables *tables, const char *names, const char *wanted)
 {
 	char got[1024] = "";
 	struct result result;
 
-	order_of(&result, dependencies, builtin, names);
+	order_of(&result, tables, names);
 	assert_int_equal(result.code, 0);
 	assert_string_equal(result.err.text, "untouched");
 	for (size_t i = 0; i < result.order.count; i++) {
@@ -50,11 +55,20 @@ static void expect(const char *dependencies, const char *builtin, const char *na
 	module_order_release(&result.order);
 }
 
+static void expect(const char *dependencies, const char *builtin, const char *names, const char *wanted)
+{
+	const struct module_tables tables = {
+		.folder = FOLDER, .dependencies = TEXT(dependencies), .builtin = TEXT(builtin)};
+
+	expect_of(&tables, names, wanted);
+}
+
 static void expect_error(const char *dependencies, const char *names, int code, const char *text)
 {
+	const struct module_tables tables = {.folder = FOLDER, .dependencies = TEXT(dependencies)};
 	struct result result;
 
-	order_of(&result, dependencies, "", names);
+	order_of(&result, &tables, names);
 	assert_int_equal(result.code, code);
 	assert_string_equal(result.err.text, text);
 	assert_int_equal(result.err.status, EXIT_STATUS_IMAGE);
@@ -101,8 +115,8 @@ static void builtin_is_satisfied(void **state)
 
 static void unknown_is_skipped_with_a_debug_line(void **state)
 {
-	const char *const names[] = {"nothing", "dax"};
-	const struct module_tables tables = {"", 0, "k/dax.ko", 8};
+	const struct module_wish wishes[] = {{"nothing", false}, {"dax", false}};
+	const struct module_tables tables = {.folder = FOLDER, .builtin = TEXT("k/dax.ko")};
 	struct module_order order;
 	struct error err;
 	char text[256] = "";
@@ -112,7 +126,7 @@ static void unknown_is_skipped_with_a_debug_line(void **state)
 	(void)state;
 	assert_int_equal(pipe(ends), 0);
 	log.fd = ends[1];
-	assert_int_equal(module_order_from(&order, &tables, names, 2, &log, &err), 0);
+	assert_int_equal(module_order_from(&order, &tables, wishes, 2, &log, &err), 0);
 	assert_int_equal(order.count, 0);
 	module_order_release(&order);
 	close(ends[1]);
@@ -125,7 +139,52 @@ static void unknown_is_skipped_with_a_debug_line(void **state)
 	}
 	close(ends[0]);
 	assert_non_null(strstr(text, "kernel module nothing: this kernel has none, skipped"));
-	assert_non_null(strstr(text, "kernel module dax: built in"));
+	assert_non_null(strstr(text, "kernel module dax: built in, or an alias"));
+}
+
+static void unknown_is_an_error_when_it_is_required(void **state)
+{
+	(void)state;
+	expect("k/a.ko:\n", "k/dax.ko\n", "!a !dax nothing", "k/a.ko ");
+	expect_error("k/a.ko:\n", "a !nothing", -ENOENT,
+		     "--module nothing: kernel 6.1 has no such module; their names are in " FOLDER "/modules.dep");
+}
+
+static void aliases_name_all_that_have_them(void **state)
+{
+	const struct module_tables tables = {
+		.folder = FOLDER,
+		.dependencies = TEXT("k/crc32c-intel.ko:\nk/crc32c_generic.ko: k/hash.ko\nk/hash.ko:\n"),
+		.builtin = TEXT("k/sha256.ko\n"),
+		.aliases = TEXT("# a remark\nalias crypto-crc32c crc32c_intel\nalias crypto-crc32c crc32c_generic\n"
+				"alias sha sha256\nalias gone nowhere\nalias crc* hash\nalias"),
+	};
+	struct result result;
+
+	(void)state;
+	expect_of(&tables, "!crypto_crc32c", "k/crc32c-intel.ko k/hash.ko k/crc32c_generic.ko ");
+	expect_of(&tables, "!sha", "");
+	order_of(&result, &tables, "!gone");
+	assert_int_equal(result.code, -ENOENT);
+	order_of(&result, &tables, "!crc"); /* wildcards are for devices */
+	assert_int_equal(result.code, -ENOENT);
+}
+
+static void soft_dependencies_come_first_too(void **state)
+{
+	const struct module_tables tables = {
+		.folder = FOLDER,
+		.dependencies = TEXT("k/ext4.ko: k/jbd2.ko\nk/jbd2.ko:\nk/crc32c-intel.ko:\nk/late.ko:\nk/odd.ko:\n"),
+		.builtin = TEXT("k/nls.ko\n"),
+		.aliases = TEXT("alias crypto-crc32c crc32c_intel\n"),
+		.softdeps = TEXT("# Soft dependencies\nsoftdep ext4 post: late pre: nls gone crypto-crc32c\n"
+				 "softdep jbd2 pre: ext4 odd\nsoftdep odd late\nsoftdep late post: odd\nsoftdep"),
+	};
+
+	(void)state;
+	/* what comes after, or is only named, does not; nor what waits for the one that asks */
+	expect_of(&tables, "ext4", "k/crc32c-intel.ko k/odd.ko k/jbd2.ko k/ext4.ko ");
+	expect_of(&tables, "late", "k/late.ko ");
 }
 
 static void odd_text_is_tolerated(void **state)
@@ -140,9 +199,9 @@ static void cycle_is_refused(void **state)
 {
 	(void)state;
 	expect_error("a.ko: b.ko\nb.ko: a.ko\n", "a", -ELOOP,
-		     "modules.dep: a needs itself, or 128 others in a row; run depmod again");
+		     FOLDER "/modules.dep: a needs itself, or 128 others in a row; run depmod again");
 	expect_error("a.ko: a.ko\n", "a", -ELOOP,
-		     "modules.dep: a needs itself, or 128 others in a row; run depmod again");
+		     FOLDER "/modules.dep: a needs itself, or 128 others in a row; run depmod again");
 }
 
 static void endless_chain_is_refused(void **state)
@@ -155,8 +214,10 @@ static void endless_chain_is_refused(void **state)
 	for (int i = 0; i < 200; i++)
 		used += (size_t)snprintf(tree + used, sizeof(tree) - used, "m%03d.ko: m%03d.ko\n", i, i + 1);
 	snprintf(tree + used, sizeof(tree) - used, "m200.ko:\n");
-	expect_error(tree, "m000", -ELOOP, "modules.dep: m129 needs itself, or 128 others in a row; run depmod again");
-	order_of(&result, tree, "", "m100"); /* a hundred in a row are fine */
+	expect_error(tree, "m000", -ELOOP,
+		     FOLDER "/modules.dep: m129 needs itself, or 128 others in a row; run depmod again");
+	order_of(&result, &(struct module_tables){.folder = FOLDER, .dependencies = TEXT(tree)},
+		 "m100"); /* a hundred in a row are fine */
 	assert_int_equal(result.code, 0);
 	assert_int_equal(result.order.count, 101);
 	assert_string_equal(result.order.paths[0], "m200.ko");
@@ -167,18 +228,18 @@ static void unlisted_dependency_is_refused(void **state)
 {
 	(void)state;
 	expect_error("k/a.ko: k/gone.ko\n", "a", -ENOENT,
-		     "modules.dep: a needs gone, which is not listed; run depmod again");
+		     FOLDER "/modules.dep: a needs gone, which is not listed; run depmod again");
 }
 
 static void paths_stay_in_the_folder(void **state)
 {
 	(void)state;
 	expect_error("../../etc/a.ko:\n", "a", -EINVAL,
-		     "modules.dep: '../../etc/a.ko' is not a path below the modules' folder; run depmod again");
+		     FOLDER "/modules.dep: '../../etc/a.ko' is not a path below that folder; run depmod again");
 	expect_error("/etc/a.ko:\n", "a", -EINVAL,
-		     "modules.dep: '/etc/a.ko' is not a path below the modules' folder; run depmod again");
+		     FOLDER "/modules.dep: '/etc/a.ko' is not a path below that folder; run depmod again");
 	expect_error("x/../../a.ko:\n", "a", -EINVAL,
-		     "modules.dep: 'x/../../a.ko' is not a path below the modules' folder; run depmod again");
+		     FOLDER "/modules.dep: 'x/../../a.ko' is not a path below that folder; run depmod again");
 	expect("x..y/a.ko:\n", "", "a", "x..y/a.ko ");
 }
 
@@ -186,7 +247,7 @@ static void other_files_are_refused(void **state)
 {
 	(void)state;
 	expect_error("k/a:\n", "a", -EINVAL,
-		     "modules.dep: 'k/a' does not end in .ko, .ko.xz, .ko.zst or .ko.gz; run depmod again");
+		     FOLDER "/modules.dep: 'k/a' does not end in .ko, .ko.xz, .ko.zst or .ko.gz; run depmod again");
 }
 
 static void packing_is_what_follows_ko(void **state)
@@ -208,6 +269,9 @@ int main(void)
 		cmocka_unit_test(names_match_as_a_whole),
 		cmocka_unit_test(builtin_is_satisfied),
 		cmocka_unit_test(unknown_is_skipped_with_a_debug_line),
+		cmocka_unit_test(unknown_is_an_error_when_it_is_required),
+		cmocka_unit_test(aliases_name_all_that_have_them),
+		cmocka_unit_test(soft_dependencies_come_first_too),
 		cmocka_unit_test(odd_text_is_tolerated),
 		cmocka_unit_test(cycle_is_refused),
 		cmocka_unit_test(endless_chain_is_refused),

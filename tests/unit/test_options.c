@@ -313,6 +313,7 @@ static void boot(void **state)
 {
 	struct parsed p =
 		parsed("--kernel=k --initrd i --append quiet~x=1 --modules m --script s --file /a --file=/a:/b "
+		       "--module ext4,nls_utf8 --module crc32c-intel "
 		       "--serial file:/tmp/log --log debug --force");
 	const struct config_raw *raw = &p.options.raw;
 
@@ -325,6 +326,10 @@ static void boot(void **state)
 	assert_int_equal(raw->file_count, 2);
 	assert_string_equal(raw->files[0].argument, "/a");
 	assert_string_equal(raw->files[1].argument, "/a:/b");
+	assert_int_equal(raw->extra_module_count, 3);
+	assert_string_equal(raw->extra_modules[0], "ext4");
+	assert_string_equal(raw->extra_modules[1], "nls_utf8");
+	assert_string_equal(raw->extra_modules[2], "crc32c-intel");
 	assert_int_equal(raw->serial, SERIAL_FILE);
 	assert_string_equal(raw->serial_path, "/tmp/log");
 	assert_int_equal(raw->log_level, LOG_DEBUG);
@@ -374,6 +379,13 @@ static void bad_boot(void **state)
 	assert_refused("--initrd=", "--initrd '': the value is empty; name an initramfs or leave the option out");
 	assert_refused("--modules=",
 		       "--modules '': the value is empty; name a folder of kernel modules or leave the option out");
+	assert_refused("--module=", "--module '': a name is empty (column 1); use NAME[,NAME...], such as ext4");
+	assert_refused("--module ext4,,nls",
+		       "--module ext4,,nls: a name is empty (column 6); use NAME[,NAME...], such as ext4");
+	assert_refused("--module ext4,",
+		       "--module ext4,: a name is empty (column 6); use NAME[,NAME...], such as ext4");
+	assert_refused("--module ext4,nls.ko", "--module ext4,nls.ko: '.' cannot stand in a module's name (column 9); "
+					       "use letters, digits, '-' and '_', no path and no .ko");
 	assert_refused("--script=", "--script '': the value is empty; name a script or leave the option out");
 	assert_refused("--file=",
 		       "--file '': a path is empty; use PATH, or PATH:GUEST_PATH for another name in the guest");
@@ -460,11 +472,11 @@ static void help_fits_the_screen(void **state)
 
 static void help_and_parser_know_the_same_options(void **state)
 {
-	static const char *const NAMES[] = {"--mem ",      "--spm ",       "--maxmem ", "--cpus ",   "--numa ",
-					    "--distance ", "--kernel ",    "--initrd ", "--append ", "--modules ",
-					    "--script ",   "--file ",      "--serial ", "--force ",  "--format ",
-					    "--tables ",   "--phys-bits ", "--log ",    "--help,",   "--version ",
-					    "--rw ",       "--timeout ",   "--console "};
+	static const char *const NAMES[] = {
+		"--mem ",    "--spm ",    "--maxmem ",  "--cpus ",      "--numa ",   "--distance ", "--kernel ",
+		"--initrd ", "--append ", "--modules ", "--module ",    "--script ", "--file ",     "--serial ",
+		"--force ",  "--format ", "--tables ",  "--phys-bits ", "--log ",    "--help,",     "--version ",
+		"--rw ",     "--timeout ", "--console "};
 	char *help = help_text();
 
 	(void)state;

@@ -59,7 +59,7 @@ static int module_folder_open(struct module_folder *folder, const char *path, st
 	return 0;
 }
 
-static int read_table(const struct module_folder *folder, const char *name, struct buf *table, struct error *err)
+static int read_file(const struct module_folder *folder, const char *name, struct buf *table, struct error *err)
 {
 	char *path;
 	int code;
@@ -71,30 +71,41 @@ static int read_table(const struct module_folder *folder, const char *name, stru
 	return code;
 }
 
+/* One of the tables that can be missed, which is then empty: modules are found by their names all the same. */
+static struct module_text read_table(const struct module_folder *folder, const char *name, struct buf *table)
+{
+	struct error ignored;
+
+	if (read_file(folder, name, table, &ignored) < 0)
+		table->size = 0;
+	return (struct module_text){(const char *)table->data, table->size};
+}
+
 static int read_order(struct module_order *order, const struct module_folder *folder,
 		      const struct initramfs_request *request, const struct log *log, struct error *err)
 {
-	struct buf dependencies = {0}, builtin = {0};
-	struct error ignored;
-	int code = read_table(folder, "modules.dep", &dependencies, err);
+	struct buf dependencies = {0}, builtin = {0}, aliases = {0}, softdeps = {0};
+	int code = read_file(folder, "modules.dep", &dependencies, err);
 
 	if (code < 0) {
 		size_t used = strlen(err->text);
 
 		snprintf(err->text + used, sizeof(err->text) - used, "; depmod writes it (depmod -b ROOT VERSION)");
 	} else {
-		/* Without the list of what the kernel has built in, only a debug line about that is lost. */
-		if (read_table(folder, "modules.builtin", &builtin, &ignored) < 0)
-			builtin.size = 0;
-		code = module_order_from(order,
-					 &(struct module_tables){(const char *)dependencies.data, dependencies.size,
-								 (const char *)builtin.data, builtin.size},
-					 request->module_names, request->module_count, log, err);
-		if (code < 0)
-			error_prefix(err, "%s: ", folder->host);
+		const struct module_tables tables = {
+			.folder = folder->host,
+			.dependencies = {(const char *)dependencies.data, dependencies.size},
+			.builtin = read_table(folder, "modules.builtin", &builtin),
+			.aliases = read_table(folder, "modules.alias", &aliases),
+			.softdeps = read_table(folder, "modules.softdep", &softdeps),
+		};
+
+		code = module_order_from(order, &tables, request->wishes, request->wish_count, log, err);
 	}
 	buf_release(&dependencies);
 	buf_release(&builtin);
+	buf_release(&aliases);
+	buf_release(&softdeps);
 	return code;
 }
 

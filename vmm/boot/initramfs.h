@@ -7,6 +7,7 @@
 #include "vmm/base/buf.h"
 #include "vmm/base/error.h"
 #include "vmm/base/log.h"
+#include "vmm/boot/modules.h"
 
 /*
  * The initramfs that spmvm makes when it is not given one: our PID 1 (guest/init), the kernel modules that SPM needs with
@@ -21,9 +22,9 @@
  *   the user's files         at the paths asked for, programs with the shared libraries that they need
  */
 struct initramfs_request {
-	const char *modules;             /* the folder /lib/modules/VERSION of the kernel, or NULL for no modules */
-	const char *const *module_names; /* which to take, with what they depend on; see modules.h */
-	size_t module_count;
+	const char *modules;              /* the folder /lib/modules/VERSION of the kernel, or NULL for no modules */
+	const struct module_wish *wishes; /* which to take, with what they depend on; see modules.h */
+	size_t wish_count;
 	const char *busybox; /* path on the host, or NULL for none */
 	const struct buf *command; /* the file GUEST_COMMAND of guest/protocol.h, or NULL */
 	const char *script;        /* path on the host, or NULL; a pipe is fine */

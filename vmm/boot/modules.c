@@ -29,7 +29,9 @@ struct resolver {
 	size_t count;
 	struct span *builtin; /* names, sorted */
 	size_t builtin_count;
+	const struct module_tables *tables;
 	struct module_order *order;
+	const struct log *log;
 	struct error *err;
 };
 
@@ -44,6 +46,11 @@ static struct span cut(struct span *text, char separator)
 	text->at += taken;
 	text->length -= taken;
 	return first;
+}
+
+static bool span_is(struct span span, const char *text)
+{
+	return span.length == strlen(text) && memcmp(span.at, text, span.length) == 0;
 }
 
 static struct span name_of(struct span path)
@@ -110,21 +117,26 @@ static bool is_builtin(const struct resolver *resolver, struct span name)
 	       bsearch(&name, resolver->builtin, resolver->builtin_count, sizeof(name), compare_spans) != NULL;
 }
 
-static size_t count_lines(const char *text, size_t size)
+static struct span span_from(struct module_text text)
+{
+	return (struct span){text.at, text.size};
+}
+
+static size_t count_lines(struct span text)
 {
 	size_t lines = 1;
 
-	for (size_t i = 0; i < size; i++)
-		lines += text[i] == '\n';
+	for (size_t i = 0; i < text.length; i++)
+		lines += text.at[i] == '\n';
 	return lines;
 }
 
-static int read_tables(struct resolver *resolver, const struct module_tables *tables)
+static int read_tables(struct resolver *resolver)
 {
-	struct span text = {tables->dependencies, tables->dependencies_size};
+	struct span text = span_from(resolver->tables->dependencies), builtin = span_from(resolver->tables->builtin);
 
-	resolver->modules = calloc(count_lines(text.at, text.length), sizeof(*resolver->modules));
-	resolver->builtin = calloc(count_lines(tables->builtin, tables->builtin_size), sizeof(*resolver->builtin));
+	resolver->modules = calloc(count_lines(text), sizeof(*resolver->modules));
+	resolver->builtin = calloc(count_lines(builtin), sizeof(*resolver->builtin));
 	if (resolver->modules == NULL || resolver->builtin == NULL)
 		return error_set(resolver->err, EXIT_STATUS_HOST, ENOMEM, "no memory for the list of kernel modules");
 	while (text.length > 0) {
@@ -135,9 +147,8 @@ static int read_tables(struct resolver *resolver, const struct module_tables *ta
 			resolver->modules[resolver->count++] =
 				(struct module){.path = path, .name = name_of(path), .needs = line};
 	}
-	text = (struct span){tables->builtin, tables->builtin_size};
-	while (text.length > 0) {
-		struct span line = cut(&text, '\n');
+	while (builtin.length > 0) {
+		struct span line = cut(&builtin, '\n');
 
 		if (line.length > 0)
 			resolver->builtin[resolver->builtin_count++] = name_of(line);
@@ -168,34 +179,79 @@ static int append(struct resolver *resolver, struct span path)
 
 	if (!stays_below(path))
 		return error_set(resolver->err, EXIT_STATUS_IMAGE, EINVAL,
-				 "modules.dep: '%.*s' is not a path below the modules' folder; run depmod again",
-				 (int)(path.length < 200 ? path.length : 200), path.at);
+				 "%s/modules.dep: '%.*s' is not a path below that folder; run depmod again",
+				 resolver->tables->folder, (int)(path.length < 200 ? path.length : 200), path.at);
 	copy = strndup(path.at, path.length);
 	if (copy == NULL)
 		return error_set(resolver->err, EXIT_STATUS_HOST, ENOMEM, "no memory for the list of kernel modules");
 	if (module_packing(copy) == NULL) {
 		free(copy);
-		return error_set(resolver->err, EXIT_STATUS_IMAGE, EINVAL,
-				 "modules.dep: '%.*s' does not end in .ko, .ko.xz, .ko.zst or .ko.gz; run depmod again",
-				 (int)(path.length < 200 ? path.length : 200), path.at);
+		return error_set(
+			resolver->err, EXIT_STATUS_IMAGE, EINVAL,
+			"%s/modules.dep: '%.*s' does not end in .ko, .ko.xz, .ko.zst or .ko.gz; run depmod again",
+			resolver->tables->folder, (int)(path.length < 200 ? path.length : 200), path.at);
 	}
 	resolver->order->paths[resolver->order->count++] = copy;
 	return 0;
 }
 
+static int visit_name(struct resolver *resolver, struct span name, unsigned depth, bool *known);
+
+/*
+ * What should be there before a module, although it does not link to it. A help, no need: a name that nobody knows is passed over,
+ * and so is one that waits for this module itself.
+ */
+static int visit_softdeps(struct resolver *resolver, const struct module *module, unsigned depth)
+{
+	struct span text = span_from(resolver->tables->softdeps);
+	int code = 0;
+
+	while (text.length > 0 && code == 0) {
+		struct span line = cut(&text, '\n');
+		bool before = false, known;
+
+		if (!span_is(cut(&line, ' '), "softdep") || compare(cut(&line, ' '), module->name) != 0)
+			continue;
+		while (line.length > 0 && code == 0) {
+			struct span word = cut(&line, ' ');
+
+			if (span_is(word, "pre:"))
+				before = true;
+			else if (span_is(word, "post:"))
+				before = false;
+			else if (before && word.length > 0)
+				code = visit_name(resolver, word, depth, &known);
+		}
+	}
+	return code;
+}
+
+static int visit_needs(struct resolver *resolver, struct module *module, unsigned depth);
+
 /* Depth first: a module is appended behind all that it needs. */
 static int visit(struct resolver *resolver, struct module *module, unsigned depth)
 {
-	struct span needs = module->needs;
+	int code;
 
 	if (module->visit == DONE)
 		return 0;
 	if (module->visit == VISITING || depth > DEPTH_MAX)
 		return error_set(resolver->err, EXIT_STATUS_IMAGE, ELOOP,
-				 "modules.dep: %.*s needs itself, or %d others in a row; run depmod again",
-				 (int)(module->name.length < 64 ? module->name.length : 64), module->name.at,
-				 DEPTH_MAX);
+				 "%s/modules.dep: %.*s needs itself, or %d others in a row; run depmod again",
+				 resolver->tables->folder, (int)(module->name.length < 64 ? module->name.length : 64),
+				 module->name.at, DEPTH_MAX);
 	module->visit = VISITING;
+	code = visit_softdeps(resolver, module, depth + 1);
+	if (code == 0)
+		code = visit_needs(resolver, module, depth + 1);
+	module->visit = DONE;
+	return code == 0 ? append(resolver, module->path) : code;
+}
+
+static int visit_needs(struct resolver *resolver, struct module *module, unsigned depth)
+{
+	struct span needs = module->needs;
+
 	while (needs.length > 0) {
 		struct span path = cut(&needs, ' ');
 		struct span name = name_of(path);
@@ -206,49 +262,81 @@ static int visit(struct resolver *resolver, struct module *module, unsigned dept
 			continue;
 		if (need == NULL)
 			return error_set(resolver->err, EXIT_STATUS_IMAGE, ENOENT,
-					 "modules.dep: %.*s needs %.*s, which is not listed; run depmod again",
+					 "%s/modules.dep: %.*s needs %.*s, which is not listed; run depmod again",
+					 resolver->tables->folder,
 					 (int)(module->name.length < 64 ? module->name.length : 64), module->name.at,
 					 (int)(name.length < 64 ? name.length : 64), name.at);
-		code = visit(resolver, need, depth + 1);
-		if (code < 0)
-			return code;
-	}
-	module->visit = DONE;
-	return append(resolver, module->path);
-}
-
-static int resolve(struct resolver *resolver, const char *const *names, size_t count, const struct log *log)
-{
-	resolver->order->paths = calloc(resolver->count + 1, sizeof(char *));
-	if (resolver->order->paths == NULL)
-		return error_set(resolver->err, EXIT_STATUS_HOST, ENOMEM, "no memory for the list of kernel modules");
-	for (size_t i = 0; i < count; i++) {
-		struct span name = {names[i], strlen(names[i])};
-		struct module *module = find(resolver, name);
-		int code;
-
-		if (module == NULL) {
-			log_debug(log, "kernel module %s: %s", names[i],
-				  is_builtin(resolver, name) ? "built in" : "this kernel has none, skipped");
-			continue;
-		}
-		code = visit(resolver, module, 0);
+		code = visit(resolver, need, depth);
 		if (code < 0)
 			return code;
 	}
 	return 0;
 }
 
-int module_order_from(struct module_order *order, const struct module_tables *tables, const char *const *names,
+/* All modules that have the alias, as modprobe(8) does: which of them suits the processor is up to them. */
+static int visit_alias(struct resolver *resolver, struct span name, unsigned depth, bool *known)
+{
+	struct span text = span_from(resolver->tables->aliases);
+	int code = 0;
+
+	while (text.length > 0 && code == 0) {
+		struct span line = cut(&text, '\n');
+		struct module *module;
+
+		if (!span_is(cut(&line, ' '), "alias") || compare(cut(&line, ' '), name) != 0)
+			continue;
+		module = find(resolver, line);
+		*known = *known || module != NULL || is_builtin(resolver, line);
+		if (module != NULL && module->visit != VISITING)
+			code = visit(resolver, module, depth);
+	}
+	return code;
+}
+
+/* A module, or an alias of some; *known tells whether there is any. One that is being visited already comes in without this. */
+static int visit_name(struct resolver *resolver, struct span name, unsigned depth, bool *known)
+{
+	struct module *module = find(resolver, name);
+
+	*known = module != NULL || is_builtin(resolver, name);
+	if (module != NULL)
+		return module->visit == VISITING ? 0 : visit(resolver, module, depth);
+	return *known ? 0 : visit_alias(resolver, name, depth, known);
+}
+
+static int resolve(struct resolver *resolver, const struct module_wish *wishes, size_t count)
+{
+	resolver->order->paths = calloc(resolver->count + 1, sizeof(char *));
+	if (resolver->order->paths == NULL)
+		return error_set(resolver->err, EXIT_STATUS_HOST, ENOMEM, "no memory for the list of kernel modules");
+	for (size_t i = 0; i < count; i++) {
+		const char *name = wishes[i].name;
+		bool known;
+		int code = visit_name(resolver, (struct span){name, strlen(name)}, 0, &known);
+
+		if (code < 0)
+			return code;
+		if (!known && wishes[i].required)
+			return error_set(resolver->err, EXIT_STATUS_IMAGE, ENOENT,
+					 "--module %s: kernel %s has no such module; their names are in %s/modules.dep",
+					 name, strrchr(resolver->tables->folder, '/') + 1, resolver->tables->folder);
+		if (find(resolver, (struct span){name, strlen(name)}) == NULL)
+			log_debug(resolver->log, "kernel module %s: %s", name,
+				  known ? "built in, or an alias" : "this kernel has none, skipped");
+	}
+	return 0;
+}
+
+int module_order_from(struct module_order *order, const struct module_tables *tables, const struct module_wish *wishes,
 		      size_t count, const struct log *log, struct error *err)
 {
-	struct resolver resolver = {.order = order, .err = err};
+	struct resolver resolver = {.tables = tables, .order = order, .log = log, .err = err};
 	int code;
 
 	*order = (struct module_order){0};
-	code = read_tables(&resolver, tables);
+	code = read_tables(&resolver);
 	if (code == 0)
-		code = resolve(&resolver, names, count, log);
+		code = resolve(&resolver, wishes, count);
 	if (code < 0)
 		module_order_release(order);
 	free(resolver.modules);
