@@ -274,3 +274,12 @@ uint64_t blk_file_size_now(const struct blk_file *file)
 		return file->size;
 	return status.st_size > 0 ? (uint64_t)status.st_size : 0;
 }
+
+int blk_file_discard(const struct blk_file *file, uint64_t offset, uint64_t size)
+{
+	uint64_t range[2] = {offset, size};
+
+	if (!file->block_device)
+		return -EOPNOTSUPP;
+	return ioctl(file->fd, BLKDISCARD, range) < 0 ? -errno : 0;
+}

@@ -46,4 +46,11 @@ void blk_file_close(struct blk_file *file);
  */
 uint64_t blk_file_size_now(const struct blk_file *file);
 
+/*
+ * Tells a block device that nobody needs these bytes any more (BLKDISCARD), for those that can do this but cannot promise zeroes
+ * afterwards, as fallocate(2) would have it: thin volumes, many SSDs. Waits for the device. -EOPNOTSUPP for a file and for devices
+ * that cannot.
+ */
+int blk_file_discard(const struct blk_file *file, uint64_t offset, uint64_t size);
+
 #endif

@@ -190,13 +190,24 @@ static void moved(struct virtio_blk *blk, struct blk_request *request, uint64_t 
 		conclude(blk, request);
 }
 
-/* fallocate(2) did not work. Discarding is a hint (§5.2.6.2: MAY); zeroes can be had in a slower way. */
+/* What cannot be punched can be discarded, perhaps. It is a hint (§5.2.6.2: MAY), so a device that can do neither has served it. */
+static void discard_instead(struct virtio_blk *blk, struct blk_request *request)
+{
+	int code = blk_file_discard(&blk->file, request->offset, request->left);
+
+	if (code < 0 && code != -EOPNOTSUPP)
+		fail(blk, request, strerror(-code));
+	else
+		next_range(blk, request);
+}
+
+/* fallocate(2) did not work. What was asked for can be had in a slower way. */
 static void range_refused(struct virtio_blk *blk, struct blk_request *request, int code)
 {
 	bool unsupported = code == EOPNOTSUPP || code == ENOSYS;
 
 	if (unsupported && request->type == VIRTIO_BLK_T_DISCARD) {
-		next_range(blk, request);
+		discard_instead(blk, request);
 	} else if (request->type == VIRTIO_BLK_T_WRITE_ZEROES && request->op == BLK_PUNCH &&
 		   (unsupported || code == EINVAL)) {
 		request->zeroes = true;

@@ -260,6 +260,62 @@ static int make_loop(char *device, size_t size)
 	return fd;
 }
 
+/* How much of the file behind the loop device is allocated, in units of 512 bytes; what is in its byte at offset. */
+static uint64_t blocks_behind(off_t offset, uint8_t *byte)
+{
+	struct stat status;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &status), 0);
+	assert_int_equal(pread(fd, byte, 1, offset), 1);
+	close(fd);
+	return (uint64_t)status.st_blocks;
+}
+
+/*
+ * A loop device's cache is apart from the file behind it, as a disk's content is from the host's cache: a flush takes what was
+ * written there, and a discard empties it, in both ways.
+ */
+static void test_flush_and_discard_reach_the_device(void **state)
+{
+	uint8_t bytes[16 * SECTOR], behind;
+	struct blk_guest *guest;
+	uint64_t before;
+	char device[32];
+	int loop;
+
+	(void)state;
+	assert_int_equal(truncate(path, 4 * 1024 * 1024), 0);
+	loop = make_loop(device, sizeof(device));
+	if (loop < 0)
+		skip();
+	guest = blk_guest_new((struct virtio_blk_options){.path = device}, 0);
+	blk_guest_start(guest, DRIVER_ALL_FEATURES);
+	for (unsigned direct = 0; direct < 2; direct++) {
+		memset(bytes, 0xaa, sizeof(bytes));
+		before = blocks_behind(0, &behind);
+		assert_int_equal(blk_guest_do(guest, VIRTIO_BLK_T_OUT, 64, bytes, sizeof(bytes)), VIRTIO_BLK_S_OK);
+		assert_int_equal(blk_guest_do(guest, VIRTIO_BLK_T_FLUSH, 0, NULL, 0), VIRTIO_BLK_S_OK);
+		assert_true(blocks_behind(64 * SECTOR, &behind) > before);
+		assert_int_equal(behind, 0xaa);
+		if (direct)
+			assert_int_equal(blk_file_discard(&guest->blk.file, 64 * SECTOR, sizeof(bytes)), 0);
+		else
+			assert_int_equal(
+				blk_guest_ranges(guest, VIRTIO_BLK_T_DISCARD, &(struct blk_range){64, 16, 0}, 1),
+				VIRTIO_BLK_S_OK);
+		assert_int_equal(blocks_behind(64 * SECTOR, &behind), before);
+		assert_int_equal(behind, 0);
+		assert_int_equal(blk_guest_do(guest, VIRTIO_BLK_T_IN, 64, bytes, sizeof(bytes)), VIRTIO_BLK_S_OK);
+		assert_int_equal(bytes[0], 0);
+	}
+	assert_int_equal(blk_file_discard(&(struct blk_file){.fd = loop}, 0, 4096), -EOPNOTSUPP);
+	snprintf(guest->path, sizeof(guest->path), "%s", "/nonexistent");
+	blk_guest_free(guest);
+	close(loop);
+}
+
 static void test_block_device(void **state)
 {
 	uint8_t bytes[8192], zeroes[8192] = {0};
@@ -323,6 +379,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_permissions, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_lock, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_nothing_is_left_open, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_flush_and_discard_reach_the_device, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_block_device, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_falls_back, set_up, tear_down),
 	};
