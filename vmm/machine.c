@@ -96,7 +96,10 @@ static int map_memory(struct machine *machine, struct error *err)
 	return 0;
 }
 
-/* The room for hotplug is guest memory from the start, sparse, and virtio-mem says which of it the guest may use. */
+/*
+ * The room for hotplug is guest memory from the start, sparse, and virtio-mem says which of it the guest may use. Its pages are
+ * ordinary ones whatever --mem says: the pool's would have to be reserved for all of it, and a block be as large as they are.
+ */
 static int map_hotplug(struct machine *machine, struct error *err)
 {
 	static const struct backend_source ORDINARY = {.policy = HOST_POLICY_DEFAULT};

@@ -239,6 +239,8 @@ static int init_mem(struct virtio_mem *mem, struct machine *machine, const struc
 		.log = machine->log,
 		.gpa = machine->board->hotplug.start,
 		.size = machine->board->hotplug.size,
+		/* of 2 MiB: the room has ordinary pages, also beside RAM of larger ones (map_hotplug) */
+		.block_size = VIRTIO_MEM_BLOCK_SIZE,
 		.requested = machine->board->config->hotplug,
 		.discard = discard_hotplug,
 		.context = machine,
