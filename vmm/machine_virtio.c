@@ -111,9 +111,11 @@ static int init_vsock(struct vsock *vsock, const struct machine *machine, const 
 	return vsock_init(vsock, &options, &machine->memory, machine->log, err);
 }
 
-static int port_error(const struct config_device *config, const char *path, int code, struct error *err)
+static int socket_error(const struct config_device *config, int code, struct error *err)
 {
-	return error_set(err, EXIT_STATUS_CONFIG, code, "%s: cannot open %s: %s", config->option, path, strerror(code));
+	return error_set(err, EXIT_STATUS_HOST, code,
+			 "%s: cannot connect to %s: %s; start the program that listens there first", config->option,
+			 config->socket, strerror(code));
 }
 
 static int connect_port(const struct config_device *config, int *fd, struct error *err)
@@ -122,11 +124,11 @@ static int connect_port(const struct config_device *config, int *fd, struct erro
 	size_t length = strlen(config->socket);
 
 	if (length >= sizeof(address.sun_path))
-		return port_error(config, config->socket, ENAMETOOLONG, err);
+		return socket_error(config, ENAMETOOLONG, err);
 	memcpy(address.sun_path, config->socket, length);
 	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (*fd < 0 || connect(*fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-		return port_error(config, config->socket, errno, err);
+		return socket_error(config, errno, err);
 	return 0;
 }
 
@@ -140,7 +142,10 @@ static int open_port_file(const struct config_device *config, const char *path, 
 	if (stat(path, &status) == 0 && S_ISFIFO(status.st_mode))
 		flags = O_RDWR;
 	*fd = open(path, flags | O_CLOEXEC | O_NOCTTY, 0666);
-	return *fd < 0 ? port_error(config, path, errno, err) : 0;
+	if (*fd >= 0)
+		return 0;
+	return error_set(err, errno == EACCES ? EXIT_STATUS_HOST : EXIT_STATUS_CONFIG, errno, "%s: cannot open %s: %s",
+			 config->option, path, strerror(errno));
 }
 
 static int open_port(const struct machine *machine, const struct config_device *config,

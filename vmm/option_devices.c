@@ -95,14 +95,23 @@ static int key_mac(struct config_device *device, struct token value, struct erro
 	return net_mac_parse(value, device->net->mac, err);
 }
 
+static int key_vhost(struct config_device *device, struct token value, struct error *err)
+{
+	bool on = true;
+	int code = parse_on_off(value, &on, err);
+
+	device->net->vhost = on ? NET_VHOST_ON : NET_VHOST_OFF;
+	return code;
+}
+
 static int key_forward(struct config_device *device, struct token value, struct error *err)
 {
 	return net_forwards_parse(value, device->net, err);
 }
 
 static const struct key BLK_KEYS[] = {{"path", key_path}, {"ro", key_read_only}, {"id", key_serial_number}, {0}};
-static const struct key NET_KEYS[] = {
-	{"mode", key_mode}, {"tap", key_tap}, {"mac", key_mac}, {"forward", key_forward}, {0}};
+static const struct key NET_KEYS[] = {{"mode", key_mode},   {"tap", key_tap},         {"mac", key_mac},
+				      {"vhost", key_vhost}, {"forward", key_forward}, {0}};
 static const struct key SHARE_KEYS[] = {
 	{"path", key_path}, {"tag", key_tag}, {"ro", key_read_only}, {"socket", key_socket}, {0}};
 static const struct key PORT_KEYS[] = {
@@ -193,6 +202,9 @@ int option_net(struct options *options, const char *argument, struct error *err)
 	if (code == 0 && device.net->kind == NET_TAP && device.net->forward_count > 0)
 		code = error_set(err, EXIT_STATUS_USAGE, EINVAL,
 				 "forward= is for user networking; use --net user,forward=...");
+	if (code == 0 && device.net->kind == NET_USER && device.net->vhost != NET_VHOST_AUTO)
+		code = error_set(err, EXIT_STATUS_USAGE, EINVAL,
+				 "vhost= is about a tap; use it with --net tap=NAME, or leave it out");
 	return add_device(options, &device, code, err);
 }
 

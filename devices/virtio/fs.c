@@ -138,11 +138,11 @@ static int find_folder(struct launch *launch, struct error *err)
 
 	launch->folder = realpath(options->path, NULL);
 	if (launch->folder == NULL || stat(launch->folder, &status) < 0)
-		return error_set(err, EXIT_STATUS_HOST, errno, "%s: cannot share %s: %s", options->option,
-				 options->path, strerror(errno));
+		return error_set(err, errno == EACCES ? EXIT_STATUS_HOST : EXIT_STATUS_CONFIG, errno,
+				 "%s: cannot share %s: %s", options->option, options->path, strerror(errno));
 	if (!S_ISDIR(status.st_mode))
-		return error_set(err, EXIT_STATUS_HOST, ENOTDIR, "%s: %s is not a folder; share the one that it is in",
-				 options->option, options->path);
+		return error_set(err, EXIT_STATUS_CONFIG, ENOTDIR,
+				 "%s: %s is not a folder; share the one that it is in", options->option, options->path);
 	return 0;
 }
 

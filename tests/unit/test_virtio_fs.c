@@ -575,6 +575,7 @@ static void bad_options_are_errors(void **state)
 	bad.path = "/nowhere";
 	assert_int_equal(virtio_fs_init(&f->fs, &bad, &none, 1, &f->err), -ENOENT);
 	assert_string_equal(f->err.text, "--share /srv,tag=srv: cannot share /nowhere: No such file or directory");
+	assert_int_equal(f->err.status, EXIT_STATUS_CONFIG);
 	snprintf(file, sizeof(file), "%s/hello", f->shared);
 	bad.path = file;
 	assert_int_equal(virtio_fs_init(&f->fs, &bad, &none, 1, &f->err), -ENOTDIR);
