@@ -369,6 +369,7 @@ static const struct virtio_class FS_CLASS = {
 	.read_config = read_config,
 	.activate = activate,
 	.reset = reset,
+	.stop = reset,
 	.readable = readable,
 };
 

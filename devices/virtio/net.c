@@ -171,7 +171,6 @@ static void readable(struct virtio_device *device, int fd)
 	} else if (fd == device->watch_fds[WATCH_OUTPUT]) {
 		hear_child(net);
 	} else if (fd == device->watch_fds[WATCH_ERROR] && vhost_failed(&net->vhost) && net->running) {
-		vhost_stop(net);
 		virtio_needs_reset(device, "the kernel's vhost-net found a virtqueue broken");
 	}
 	pthread_mutex_unlock(&device->lock);
@@ -196,6 +195,7 @@ static const struct virtio_class NET_VHOST_CLASS = {
 	.read_config = read_config,
 	.activate = activate,
 	.reset = reset,
+	.stop = reset,
 	.readable = readable,
 };
 

@@ -104,6 +104,8 @@ void virtio_needs_reset(struct virtio_device *device, const char *why)
 	for (unsigned i = 0; i < device->queue_count; i++)
 		device->queues[i].broken = true;
 	device->status |= VIRTIO_STATUS_NEEDS_RESET;
+	if (device->class->stop != NULL)
+		device->class->stop(device);
 	/* §2.1.2: a driver that is up hears of it as of a configuration change */
 	virtio_config_changed(device);
 }

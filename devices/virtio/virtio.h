@@ -64,6 +64,12 @@ struct virtio_class {
 	 */
 	void (*reset)(struct virtio_device *device);
 	/*
+	 * The device has come to need a reset (virtio_needs_reset()), and the driver may take long to see to it: who works on its rings elsewhere,
+	 * a vhost back end, does not touch guest memory any more when this returns. In the middle of whatever the class, or the transport, found the reason in. NULL
+	 * for a class that works in this process alone, whose broken queues yield nothing.
+	 */
+	void (*stop)(struct virtio_device *device);
+	/*
 	 * The driver kicked a ready queue, or may have. Main thread. A class does a bounded amount of work here, or a guest that adds buffers as
 	 * fast as they are taken keeps the main loop for itself: virtio_kick_again() for the rest. NULL for devices whose kicks a
 	 * vhost back end takes.
@@ -128,7 +134,7 @@ void virtio_config_changed(struct virtio_device *device);
 
 /*
  * Lock held: the guest broke a rule, or a back end died. The driver finds DEVICE_NEEDS_RESET (§2.1.2), queues yield nothing until it resets the device. A
- * rate-limited line says what happened. Only the first call until then counts. It ends nothing that is in flight elsewhere (vhost): the class does.
+ * rate-limited line says what happened, and class->stop is called. Only the first call until then counts.
  */
 void virtio_needs_reset(struct virtio_device *device, const char *why);
 

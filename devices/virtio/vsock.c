@@ -65,7 +65,6 @@ static void readable(struct virtio_device *device, int fd)
 
 	pthread_mutex_lock(&device->lock);
 	if (fd == vsock->vhost.error_fd && vhost_failed(&vsock->vhost) && vsock->running) {
-		stop(vsock);
 		virtio_needs_reset(device, "the kernel's vhost-vsock found a virtqueue broken");
 	}
 	pthread_mutex_unlock(&device->lock);
@@ -78,6 +77,7 @@ static const struct virtio_class VSOCK_CLASS = {
 	.read_config = read_config,
 	.activate = activate,
 	.reset = reset,
+	.stop = reset,
 	.readable = readable,
 };
 

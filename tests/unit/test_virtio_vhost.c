@@ -300,6 +300,13 @@ static void break_ring(struct virtio_driver *driver)
 	expect_stopped();
 	assert_true(driver_start(driver, DRIVER_ALL_FEATURES, 64));
 	assert_true(kernel.running);
+	/* the same when the reason was not the kernel's */
+	pthread_mutex_lock(&driver->device->lock);
+	virtio_needs_reset(driver->device, "a test");
+	pthread_mutex_unlock(&driver->device->lock);
+	expect_stopped();
+	assert_true(driver_start(driver, DRIVER_ALL_FEATURES, 64));
+	assert_true(kernel.running);
 }
 
 static void test_vsock(void **state)

@@ -386,6 +386,7 @@ static const struct virtio_class CLASS = {.name = "test",
 					  .read_config = no_config,
 					  .activate = activate,
 					  .reset = reset,
+					  .stop = reset,
 					  .readable = readable};
 
 struct fixture {
@@ -999,6 +1000,9 @@ static void a_broken_ring_needs_a_reset_only(void **state)
 	driver_work(&f->driver, 100);
 	assert_true(driver_needs_reset(&f->driver));
 	assert_false(f->test.vu.dead);
+	/* both rings were taken back before the driver does anything */
+	for (unsigned i = 0; i < 2; i++)
+		assert_false(f->back.rings[i].running);
 	assert_true(driver_start(&f->driver, DRIVER_ALL_FEATURES, 16));
 	/* late news of a ring that has stopped are none */
 	driver_reset(&f->driver);
