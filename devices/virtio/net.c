@@ -36,7 +36,7 @@ enum { RECEIVE = 0, TRANSMIT = 1, QUEUES = 2 };
 /* descriptors in device.watch_fds */
 enum { WATCH_PATH, WATCH_ERROR, WATCH_OUTPUT };
 
-enum { CHILD_END_MS = 100 };
+enum { CHILD_END_MS = 1000 };
 
 static struct net *from(struct virtio_device *device)
 {

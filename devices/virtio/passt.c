@@ -300,6 +300,8 @@ int passt_start(struct passt *passt, const struct net_options *options, const ui
 	io_close(&pair[1]);
 	if (code == 0)
 		code = wait_until_it_answers(passt, options->option, mac, log, err);
+	/* what it said of its start says nothing about its end */
+	passt->child.last[0] = '\0';
 	if (code < 0)
 		passt_release(passt);
 	return code;

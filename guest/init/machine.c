@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <net/if.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/io.h>
 #include <sys/ioctl.h>
@@ -10,7 +12,9 @@
 #include <sys/reboot.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 static void mount_all(void)
@@ -82,9 +86,54 @@ void machine_prepare(void)
 	reboot(RB_DISABLE_CAD);
 }
 
+/* KiB of files that are in memory only, or on their way to where they belong. */
+static unsigned long unwritten(void)
+{
+	FILE *file = fopen("/proc/meminfo", "re");
+	unsigned long sum = 0, kib;
+	char line[128];
+
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+		if (sscanf(line, "Dirty: %lu", &kib) == 1 || sscanf(line, "Writeback: %lu", &kib) == 1)
+			sum += kib;
+	}
+	if (file != NULL)
+		fclose(file);
+	return sum;
+}
+
+/*
+ * sync(), but not for ever: a share whose virtiofsd has died never answers, and must not keep the machine from ending. It is given up when
+ * in ten seconds nothing more was written. SIGCHLD is blocked here (run_prepare()).
+ */
+static void write_back(void)
+{
+	const struct timespec patience = {.tv_sec = 10};
+	unsigned long before = unwritten(), left;
+	sigset_t child;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		sync();
+		_exit(0);
+	}
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	while (pid > 0 && waitpid(pid, NULL, WNOHANG) == 0) {
+		if (sigtimedwait(&child, NULL, &patience) >= 0 || errno != EAGAIN)
+			continue;
+		left = unwritten();
+		if (left >= before) {
+			say("a file system does not answer: ending without it");
+			return;
+		}
+		before = left;
+	}
+}
+
 void machine_off(int how)
 {
-	sync();
+	write_back();
 	tcdrain(STDOUT_FILENO);
 	reboot(how);
 	/* Not reached where the kernel can power off or reset. */
@@ -96,7 +145,7 @@ void machine_off(int how)
 
 void machine_exit(int value)
 {
-	sync();
+	write_back();
 	tcdrain(STDOUT_FILENO);
 	/* Nobody listens at the port unless spmvm was told to; then the write does nothing. */
 	if (ioperm(GUEST_EXIT_PORT, 2, 1) == 0)
