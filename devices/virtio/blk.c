@@ -79,23 +79,23 @@ static void write_config(struct virtio_device *device, size_t offset, const uint
 {
 	struct virtio_blk *blk = from_device(device);
 
-	if ((device->accepted & VIRTIO_BLK_F_CONFIG_WCE) != 0 && offset <= CONFIG_WRITEBACK &&
+	if ((device->accepted & VIRTIO_BLK_FEATURE_CONFIG_WCE) != 0 && offset <= CONFIG_WRITEBACK &&
 	    CONFIG_WRITEBACK - offset < size)
 		blk->write_through_chosen = bytes[CONFIG_WRITEBACK - offset] == 0;
 }
 
 static uint64_t features(const struct virtio_blk *blk)
 {
-	uint64_t offered = VIRTIO_BLK_F_SIZE_MAX | VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_BLK_SIZE |
-			   VIRTIO_BLK_F_TOPOLOGY | VIRTIO_BLK_F_FLUSH;
+	uint64_t offered = VIRTIO_BLK_FEATURE_SIZE_MAX | VIRTIO_BLK_FEATURE_SEG_MAX | VIRTIO_BLK_FEATURE_BLK_SIZE |
+			   VIRTIO_BLK_FEATURE_TOPOLOGY | VIRTIO_BLK_FEATURE_FLUSH;
 
 	if (blk->device.queue_count > 1)
-		offered |= VIRTIO_BLK_F_MQ;
+		offered |= VIRTIO_BLK_FEATURE_MQ;
 	if (blk->file.read_only)
-		return offered | VIRTIO_BLK_F_RO;
-	offered |= VIRTIO_BLK_F_CONFIG_WCE | VIRTIO_BLK_F_WRITE_ZEROES;
+		return offered | VIRTIO_BLK_FEATURE_RO;
+	offered |= VIRTIO_BLK_FEATURE_CONFIG_WCE | VIRTIO_BLK_FEATURE_WRITE_ZEROES;
 	if (blk->file.punches)
-		offered |= VIRTIO_BLK_F_DISCARD;
+		offered |= VIRTIO_BLK_FEATURE_DISCARD;
 	return offered;
 }
 

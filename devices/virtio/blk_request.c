@@ -18,7 +18,7 @@ enum {
 
 bool blk_writes_back(const struct virtio_blk *blk)
 {
-	return (blk->device.accepted & VIRTIO_BLK_F_FLUSH) != 0 && !blk->write_through_chosen;
+	return (blk->device.accepted & VIRTIO_BLK_FEATURE_FLUSH) != 0 && !blk->write_through_chosen;
 }
 
 /* ---- the end of a request */
@@ -409,8 +409,8 @@ static uint64_t dispatch(struct virtio_blk *blk, struct blk_request *request, ui
 			refuse(blk, request, VIRTIO_BLK_S_IOERR, "the disk is read-only");
 			return 0;
 		}
-		if ((accepted &
-		     (request->type == VIRTIO_BLK_T_DISCARD ? VIRTIO_BLK_F_DISCARD : VIRTIO_BLK_F_WRITE_ZEROES)) == 0)
+		if ((accepted & (request->type == VIRTIO_BLK_T_DISCARD ? VIRTIO_BLK_FEATURE_DISCARD
+								       : VIRTIO_BLK_FEATURE_WRITE_ZEROES)) == 0)
 			break;
 		return begin_ranges(blk, request);
 	default:

@@ -7,16 +7,16 @@
 /* The life of one request of a disk, for devices/virtio/blk.c only. The device's lock is held. */
 
 /* §5.2.3 */
-#define VIRTIO_BLK_F_SIZE_MAX     (UINT64_C(1) << 1)
-#define VIRTIO_BLK_F_SEG_MAX      (UINT64_C(1) << 2)
-#define VIRTIO_BLK_F_RO           (UINT64_C(1) << 5)
-#define VIRTIO_BLK_F_BLK_SIZE     (UINT64_C(1) << 6)
-#define VIRTIO_BLK_F_FLUSH        (UINT64_C(1) << 9)
-#define VIRTIO_BLK_F_TOPOLOGY     (UINT64_C(1) << 10)
-#define VIRTIO_BLK_F_CONFIG_WCE   (UINT64_C(1) << 11)
-#define VIRTIO_BLK_F_MQ           (UINT64_C(1) << 12)
-#define VIRTIO_BLK_F_DISCARD      (UINT64_C(1) << 13)
-#define VIRTIO_BLK_F_WRITE_ZEROES (UINT64_C(1) << 14)
+#define VIRTIO_BLK_FEATURE_SIZE_MAX     (UINT64_C(1) << 1)
+#define VIRTIO_BLK_FEATURE_SEG_MAX      (UINT64_C(1) << 2)
+#define VIRTIO_BLK_FEATURE_RO           (UINT64_C(1) << 5)
+#define VIRTIO_BLK_FEATURE_BLK_SIZE     (UINT64_C(1) << 6)
+#define VIRTIO_BLK_FEATURE_FLUSH        (UINT64_C(1) << 9)
+#define VIRTIO_BLK_FEATURE_TOPOLOGY     (UINT64_C(1) << 10)
+#define VIRTIO_BLK_FEATURE_CONFIG_WCE   (UINT64_C(1) << 11)
+#define VIRTIO_BLK_FEATURE_MQ           (UINT64_C(1) << 12)
+#define VIRTIO_BLK_FEATURE_DISCARD      (UINT64_C(1) << 13)
+#define VIRTIO_BLK_FEATURE_WRITE_ZEROES (UINT64_C(1) << 14)
 
 /* §5.2.6 */
 enum {

@@ -12,7 +12,7 @@
 #include "vmm/base/io.h"
 
 /* §5.3.3 */
-#define F_MULTIPORT (UINT64_C(1) << 1)
+#define FEATURE_MULTIPORT (UINT64_C(1) << 1)
 
 /* §5.3.2, §5.3.6.2 */
 enum {
@@ -177,7 +177,7 @@ static void take_messages(struct virtio_console *console)
 static int activate(struct virtio_device *device)
 {
 	/* a driver without MULTIPORT has port 0 alone, always open (§5.3.5) */
-	if ((device->accepted & F_MULTIPORT) == 0)
+	if ((device->accepted & FEATURE_MULTIPORT) == 0)
 		console_of(device)->ports[0].guest_open = true;
 	return 0;
 }
@@ -421,7 +421,7 @@ int virtio_console_init(struct virtio_console *console, const struct virtio_cons
 	code = check_options(options, err);
 	if (code < 0)
 		return code;
-	code = virtio_init(&console->device, &CLASS, 2 * (options->count + 1), F_MULTIPORT);
+	code = virtio_init(&console->device, &CLASS, 2 * (options->count + 1), FEATURE_MULTIPORT);
 	if (code == 0) {
 		console->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 		code = console->epoll_fd < 0 ? -errno : 0;

@@ -11,8 +11,8 @@
 #include "vmm/base/range.h"
 
 /* §5.15.3 */
-#define F_ACPI_PXM               (UINT64_C(1) << 0)
-#define F_UNPLUGGED_INACCESSIBLE (UINT64_C(1) << 1)
+#define FEATURE_ACPI_PXM               (UINT64_C(1) << 0)
+#define FEATURE_UNPLUGGED_INACCESSIBLE (UINT64_C(1) << 1)
 
 enum { REQUESTS_AT_ONCE = 64, RESPONSE_SIZE = 10 };
 
@@ -248,8 +248,9 @@ int virtio_mem_init(struct virtio_mem *mem, const struct virtio_mem_options *opt
 	mem->requested = options->requested;
 	mem->block_count = options->size / mem->options.block_size;
 	mem->plugged = calloc((mem->block_count + 63) / 64, sizeof(*mem->plugged));
-	code = mem->plugged == NULL ? -ENOMEM
-				    : virtio_init(&mem->device, &MEM_CLASS, 1, F_ACPI_PXM | F_UNPLUGGED_INACCESSIBLE);
+	code = mem->plugged == NULL
+		       ? -ENOMEM
+		       : virtio_init(&mem->device, &MEM_CLASS, 1, FEATURE_ACPI_PXM | FEATURE_UNPLUGGED_INACCESSIBLE);
 	if (code < 0) {
 		virtio_mem_release(mem);
 		return error_set(err, EXIT_STATUS_HOST, -code, "%s: %s", options->option, strerror(-code));

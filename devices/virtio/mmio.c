@@ -92,7 +92,7 @@ static void reset(struct virtio_device *device)
 /* §3.1.1 step 8: from here on the device works. */
 static void start(struct virtio_device *device)
 {
-	bool event_idx = (device->accepted & VIRTIO_F_EVENT_IDX) != 0;
+	bool event_idx = (device->accepted & VIRTIO_FEATURE_EVENT_IDX) != 0;
 
 	for (unsigned i = 0; i < device->queue_count; i++) {
 		if (device->queues[i].ready && virtq_start(&device->queues[i], device->mem, event_idx) < 0) {
@@ -117,7 +117,7 @@ static void write_status(struct virtio_device *device, uint32_t value)
 		return;
 	/* a driver that cannot do without the legacy interface, or accepts what was not offered, does not get FEATURES_OK */
 	if ((added & VIRTIO_STATUS_FEATURES_OK) != 0 &&
-	    ((device->accepted & ~device->offered) != 0 || (device->accepted & VIRTIO_F_VERSION_1) == 0))
+	    ((device->accepted & ~device->offered) != 0 || (device->accepted & VIRTIO_FEATURE_VERSION_1) == 0))
 		added &= (uint8_t)~VIRTIO_STATUS_FEATURES_OK;
 	if ((added & VIRTIO_STATUS_DRIVER_OK) != 0 && (device->status & VIRTIO_STATUS_FEATURES_OK) == 0)
 		added &= (uint8_t)~VIRTIO_STATUS_DRIVER_OK;

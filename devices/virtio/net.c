@@ -9,29 +9,15 @@
 /* §5.1.2: receiveq1, transmitq1 */
 enum { RECEIVE = 0, TRANSMIT = 1, QUEUES = 2 };
 
-/* §5.1.3 */
-#define F_CSUM       (UINT64_C(1) << 0)
-#define F_GUEST_CSUM (UINT64_C(1) << 1)
-#define F_MTU        (UINT64_C(1) << 3)
-#define F_MAC        (UINT64_C(1) << 5)
-#define F_GUEST_TSO4 (UINT64_C(1) << 7)
-#define F_GUEST_TSO6 (UINT64_C(1) << 8)
-#define F_GUEST_ECN  (UINT64_C(1) << 9)
-#define F_GUEST_UFO  (UINT64_C(1) << 10)
-#define F_HOST_TSO4  (UINT64_C(1) << 11)
-#define F_HOST_TSO6  (UINT64_C(1) << 12)
-#define F_HOST_ECN   (UINT64_C(1) << 13)
-#define F_HOST_UFO   (UINT64_C(1) << 14)
-#define F_MRG_RXBUF  (UINT64_C(1) << 15)
-#define F_STATUS     (UINT64_C(1) << 16)
-
-#define CARD_FEATURES   (F_MAC | F_STATUS | F_MTU)
-#define STREAM_FEATURES (CARD_FEATURES | F_CSUM | F_GUEST_CSUM | F_MRG_RXBUF)
+#define CARD_FEATURES   (NET_FEATURE_MAC | NET_FEATURE_STATUS | NET_FEATURE_MTU)
+#define STREAM_FEATURES (CARD_FEATURES | NET_FEATURE_CSUM | NET_FEATURE_GUEST_CSUM | NET_FEATURE_MRG_RXBUF)
 #define TAP_FEATURES                                                                                                   \
-	(STREAM_FEATURES | F_GUEST_TSO4 | F_GUEST_TSO6 | F_GUEST_ECN | F_GUEST_UFO | F_HOST_TSO4 | F_HOST_TSO6 |       \
-	 F_HOST_ECN | F_HOST_UFO)
+	(STREAM_FEATURES | NET_FEATURE_GUEST_TSO4 | NET_FEATURE_GUEST_TSO6 | NET_FEATURE_GUEST_ECN |                   \
+	 NET_FEATURE_GUEST_UFO | NET_FEATURE_HOST_TSO4 | NET_FEATURE_HOST_TSO6 | NET_FEATURE_HOST_ECN |                \
+	 NET_FEATURE_HOST_UFO)
 /* what happens in the rings, and so must be known to the kernel's back end; it leaves the rest to the tap */
-#define RING_FEATURES (F_MRG_RXBUF | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1)
+#define RING_FEATURES                                                                                                  \
+	(NET_FEATURE_MRG_RXBUF | VIRTIO_FEATURE_INDIRECT_DESC | VIRTIO_FEATURE_EVENT_IDX | VIRTIO_FEATURE_VERSION_1)
 
 /* descriptors in device.watch_fds */
 enum { WATCH_PATH, WATCH_ERROR, WATCH_OUTPUT };
@@ -210,7 +196,8 @@ static int open_vhost(struct net *net, const struct net_options *options, const 
 	if (options->vhost == NET_VHOST_OFF)
 		return 0;
 	code = vhost_open(&net->vhost, "/dev/vhost-net", "vhost_net", options->option, &why);
-	if (code == 0 && (net->vhost.features & F_MRG_RXBUF) != 0 && (net->vhost.features & VIRTIO_F_VERSION_1) != 0)
+	if (code == 0 && (net->vhost.features & NET_FEATURE_MRG_RXBUF) != 0 &&
+	    (net->vhost.features & VIRTIO_FEATURE_VERSION_1) != 0)
 		return 1;
 	if (code == 0) {
 		vhost_release(&net->vhost);

@@ -8,6 +8,22 @@
 #include "devices/virtio/tap.h"
 #include "devices/virtio/vhost.h"
 
+/* §5.1.3 */
+#define NET_FEATURE_CSUM       (UINT64_C(1) << 0)
+#define NET_FEATURE_GUEST_CSUM (UINT64_C(1) << 1)
+#define NET_FEATURE_MTU        (UINT64_C(1) << 3)
+#define NET_FEATURE_MAC        (UINT64_C(1) << 5)
+#define NET_FEATURE_GUEST_TSO4 (UINT64_C(1) << 7)
+#define NET_FEATURE_GUEST_TSO6 (UINT64_C(1) << 8)
+#define NET_FEATURE_GUEST_ECN  (UINT64_C(1) << 9)
+#define NET_FEATURE_GUEST_UFO  (UINT64_C(1) << 10)
+#define NET_FEATURE_HOST_TSO4  (UINT64_C(1) << 11)
+#define NET_FEATURE_HOST_TSO6  (UINT64_C(1) << 12)
+#define NET_FEATURE_HOST_ECN   (UINT64_C(1) << 13)
+#define NET_FEATURE_HOST_UFO   (UINT64_C(1) << 14)
+#define NET_FEATURE_MRG_RXBUF  (UINT64_C(1) << 15)
+#define NET_FEATURE_STATUS     (UINT64_C(1) << 16)
+
 /*
  * A network card (virtio 1.2 §5.1) with one queue pair, connected to
  *	- a tap through the kernel's vhost-net: no frame passes through this process, all offloads;

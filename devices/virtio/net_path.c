@@ -13,9 +13,6 @@
 /* BUDGET: frames in one go, so that a busy card leaves the main loop to others */
 enum { RECEIVE = 0, TRANSMIT = 1, BUDGET = 256, HELD_SIZE = NET_HEADER_SIZE + NET_FRAME_MAX };
 
-#define F_GUEST_CSUM (UINT64_C(1) << 1)
-#define F_MRG_RXBUF  (UINT64_C(1) << 15)
-
 static int back_end_fd(const struct net *net)
 {
 	return net->back_end == NET_STREAM ? net->passt.stream.fd : net->tap.fd;
@@ -126,7 +123,8 @@ static int next_from_stream(struct net *net, struct net_header *header, const ui
 	 * passt makes packets out of what the host's kernel has checked, and they came here without a wire: the driver need not check them
 	 * again, if it can leave that out (§5.1.6.4)
 	 */
-	*header = (struct net_header){.flags = (net->device.accepted & F_GUEST_CSUM) != 0 ? NET_DATA_VALID : 0};
+	*header =
+		(struct net_header){.flags = (net->device.accepted & NET_FEATURE_GUEST_CSUM) != 0 ? NET_DATA_VALID : 0};
 	return code;
 }
 
@@ -150,7 +148,8 @@ static int receive_one(struct net *net)
 
 	if (code <= 0)
 		return code == -EPROTO ? -EPIPE : code;
-	code = net_deliver(queue, &net->chain, &header, frame, size, (net->device.accepted & F_MRG_RXBUF) != 0);
+	code = net_deliver(queue, &net->chain, &header, frame, size,
+			   (net->device.accepted & NET_FEATURE_MRG_RXBUF) != 0);
 	if (code < 0 || code == NET_NO_ROOM)
 		return code < 0 ? code : -EAGAIN;
 	if (code == NET_DELIVERED)

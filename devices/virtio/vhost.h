@@ -53,9 +53,8 @@ int vhost_set_queue(const struct vhost *vhost, const struct virtio_device *devic
 void vhost_unset_queue(const struct vhost *vhost, unsigned index);
 
 /*
- * The two back ends' own switches, -errno. They are here because <linux/vhost.h> redefines VIRTIO_F_VERSION_1 as a bit's number, silently, in every file that
- * includes it. vhost-net: gives a queue the tap to work with, or -1 to stop; vhost-vsock: starts and stops both queues. When a stop returns the
- * kernel does not touch the guest's memory any more.
+ * The two back ends' own switches, -errno. vhost-net: gives a queue the tap to work with, or -1 to stop; vhost-vsock: starts and stops both
+ * queues. When a stop returns the kernel does not touch the guest's memory any more.
  */
 int vhost_net_set_back_end(const struct vhost *vhost, unsigned index, int fd);
 int vhost_vsock_set_running(const struct vhost *vhost, bool running);

@@ -386,7 +386,7 @@ static int negotiate(struct vhost_user *vu)
 		code = get_u64(vu, GET_MAX_MEM_SLOTS, &vu->slots);
 	if (code == 0)
 		code = exchange(vu, &(struct message){.request = SET_OWNER});
-	if (code == 0 && (vu->features & VIRTIO_F_VERSION_1) == 0)
+	if (code == 0 && (vu->features & VIRTIO_FEATURE_VERSION_1) == 0)
 		code = failed(vu, ENOTSUP, "%s does not speak virtio 1.0 (VIRTIO_F_VERSION_1)", vu->options.peer);
 	return code;
 }

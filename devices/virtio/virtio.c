@@ -18,7 +18,8 @@ int virtio_init(struct virtio_device *device, const struct virtio_class *class, 
 	*device = (struct virtio_device){
 		.class = class,
 		.queue_count = queue_count,
-		.offered = features | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1,
+		.offered =
+			features | VIRTIO_FEATURE_INDIRECT_DESC | VIRTIO_FEATURE_EVENT_IDX | VIRTIO_FEATURE_VERSION_1,
 		.irq = {.eventfd = -1},
 	};
 	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++)

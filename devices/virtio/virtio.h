@@ -30,10 +30,13 @@ enum {
 	VIRTIO_ID_FS = 26,
 };
 
-/* §6: features of every device here; a class offers its own beside them. */
-#define VIRTIO_F_INDIRECT_DESC (UINT64_C(1) << 28)
-#define VIRTIO_F_EVENT_IDX     (UINT64_C(1) << 29)
-#define VIRTIO_F_VERSION_1     (UINT64_C(1) << 32)
+/*
+ * §6: features of every device here; a class offers its own beside them. Masks; <linux/virtio_config.h> has VIRTIO_F_... of the same names, which are
+ * the numbers of the bits.
+ */
+#define VIRTIO_FEATURE_INDIRECT_DESC (UINT64_C(1) << 28)
+#define VIRTIO_FEATURE_EVENT_IDX     (UINT64_C(1) << 29)
+#define VIRTIO_FEATURE_VERSION_1     (UINT64_C(1) << 32)
 
 /* §2.1: device status */
 enum {

@@ -8,7 +8,7 @@
 /* §5.10.2: receive, transmit, event. vhost-vsock serves the first two; events tell of migrations, which there are none of. */
 enum { VHOST_QUEUES = 2, QUEUES = 3, CONFIG_SIZE = 8 };
 
-#define F_SEQPACKET (UINT64_C(1) << 1) /* §5.10.3 */
+#define FEATURE_SEQPACKET (UINT64_C(1) << 1) /* §5.10.3 */
 
 static struct vsock *from(struct virtio_device *device)
 {
@@ -114,14 +114,14 @@ int vsock_init(struct vsock *vsock, const struct vsock_options *options, const s
 		code = vhost_set_memory(&vsock->vhost, mem, options->option, err);
 	if (code < 0)
 		goto fail;
-	code = virtio_init(&vsock->device, &VSOCK_CLASS, QUEUES, vsock->vhost.features & F_SEQPACKET);
+	code = virtio_init(&vsock->device, &VSOCK_CLASS, QUEUES, vsock->vhost.features & FEATURE_SEQPACKET);
 	if (code < 0) {
 		error_set(err, EXIT_STATUS_HOST, -code, "%s: cannot make the device: %s", options->option,
 			  strerror(-code));
 		goto fail;
 	}
 	/* what the kernel cannot do on the rings is not offered */
-	vsock->device.offered &= vsock->vhost.features | ~(VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX);
+	vsock->device.offered &= vsock->vhost.features | ~(VIRTIO_FEATURE_INDIRECT_DESC | VIRTIO_FEATURE_EVENT_IDX);
 	vsock->device.option = options->option;
 	vsock->device.log = log;
 	vsock->device.mem = mem;

@@ -149,9 +149,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	driver_require(virtio_blk_init(blk, &options, "--blk", NULL, &err) == 0);
 	driver_init(&driver, &blk->device);
 	area = driver_alloc(&driver, AREA, 4096);
-	if (driver_start(&driver, features | VIRTIO_F_VERSION_1, RING)) {
+	if (driver_start(&driver, features | VIRTIO_FEATURE_VERSION_1, RING)) {
 		while (input.left > 0)
-			step(&driver, &input, area, features | VIRTIO_F_VERSION_1);
+			step(&driver, &input, area, features | VIRTIO_FEATURE_VERSION_1);
 		driver_kick_always(&driver, 0);
 		driver_work_once(&driver, 0);
 	}

@@ -22,13 +22,14 @@ static uint64_t config(const struct blk_guest *guest, size_t offset, size_t size
 static void test_configuration(void **state)
 {
 	struct blk_guest *guest = new_guest(state, (struct virtio_blk_options){.queues = 3});
-	uint64_t must = VIRTIO_BLK_F_SIZE_MAX | VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_BLK_SIZE | VIRTIO_BLK_F_FLUSH |
-			VIRTIO_BLK_F_TOPOLOGY | VIRTIO_BLK_F_CONFIG_WCE | VIRTIO_BLK_F_MQ | VIRTIO_BLK_F_WRITE_ZEROES;
+	uint64_t must = VIRTIO_BLK_FEATURE_SIZE_MAX | VIRTIO_BLK_FEATURE_SEG_MAX | VIRTIO_BLK_FEATURE_BLK_SIZE |
+			VIRTIO_BLK_FEATURE_FLUSH | VIRTIO_BLK_FEATURE_TOPOLOGY | VIRTIO_BLK_FEATURE_CONFIG_WCE |
+			VIRTIO_BLK_FEATURE_MQ | VIRTIO_BLK_FEATURE_WRITE_ZEROES;
 
 	blk_guest_start(guest, DRIVER_ALL_FEATURES);
 	assert_int_equal(driver_read(&guest->driver, DRIVER_REG_DEVICE_ID), 2);
 	assert_int_equal(guest->driver.features & must, must);
-	assert_int_equal(guest->driver.features & VIRTIO_BLK_F_RO, 0);
+	assert_int_equal(guest->driver.features & VIRTIO_BLK_FEATURE_RO, 0);
 	assert_int_equal(config(guest, 0, 8), DISK_SECTORS);
 	assert_int_equal(config(guest, 8, 4), VIRTIO_BLK_SEGMENT_SIZE_MAX);
 	assert_int_equal(config(guest, 12, 4), 254);
@@ -178,7 +179,7 @@ static void test_discard_and_write_zeroes(void **state)
 		else
 			assert_int_equal(after.st_blocks, before.st_blocks);
 	}
-	if ((guest->driver.features & VIRTIO_BLK_F_DISCARD) != 0) {
+	if ((guest->driver.features & VIRTIO_BLK_FEATURE_DISCARD) != 0) {
 		assert_int_equal(blk_guest_ranges(guest, VIRTIO_BLK_T_DISCARD,
 						  (struct blk_range[]){{64, 32, 0}, {0, 0, 0}, {96, 32, 0}}, 3),
 				 VIRTIO_BLK_S_OK);
@@ -232,7 +233,7 @@ static void test_bad_ranges(void **state)
 	assert_int_equal(blk_guest_do(guest, VIRTIO_BLK_T_WRITE_ZEROES, 0, bytes, 15), VIRTIO_BLK_S_IOERR);
 	assert_int_equal(blk_guest_do(guest, VIRTIO_BLK_T_WRITE_ZEROES, 0, bytes, 17), VIRTIO_BLK_S_IOERR);
 	/* not negotiated */
-	blk_guest_start(guest, ~(VIRTIO_BLK_F_DISCARD | VIRTIO_BLK_F_WRITE_ZEROES));
+	blk_guest_start(guest, ~(VIRTIO_BLK_FEATURE_DISCARD | VIRTIO_BLK_FEATURE_WRITE_ZEROES));
 	assert_int_equal(blk_guest_do(guest, VIRTIO_BLK_T_WRITE_ZEROES, 0, bytes, 16), VIRTIO_BLK_S_UNSUPP);
 	assert_int_equal(blk_guest_do(guest, VIRTIO_BLK_T_DISCARD, 0, bytes, 16), VIRTIO_BLK_S_UNSUPP);
 	blk_guest_free(guest);
@@ -294,8 +295,8 @@ static void test_read_only(void **state)
 
 	guest = new_guest(state, (struct virtio_blk_options){.read_only = true});
 	blk_guest_start(guest, DRIVER_ALL_FEATURES);
-	assert_int_not_equal(guest->driver.features & VIRTIO_BLK_F_RO, 0);
-	assert_int_equal(guest->driver.features & (VIRTIO_BLK_F_DISCARD | VIRTIO_BLK_F_WRITE_ZEROES), 0);
+	assert_int_not_equal(guest->driver.features & VIRTIO_BLK_FEATURE_RO, 0);
+	assert_int_equal(guest->driver.features & (VIRTIO_BLK_FEATURE_DISCARD | VIRTIO_BLK_FEATURE_WRITE_ZEROES), 0);
 	assert_int_equal(blk_guest_do(guest, VIRTIO_BLK_T_OUT, 0, bytes, SECTOR), VIRTIO_BLK_S_IOERR);
 	assert_int_equal(blk_guest_ranges(guest, VIRTIO_BLK_T_DISCARD, &(struct blk_range){0, 1, 0}, 1),
 			 VIRTIO_BLK_S_IOERR);
@@ -306,7 +307,7 @@ static void test_read_only(void **state)
 	assert_int_equal(blk_guest_do(guest, VIRTIO_BLK_T_FLUSH, 0, NULL, 0), VIRTIO_BLK_S_OK);
 	assert_true(blk_guest_said(guest, "the guest's request (type 1) is refused: the disk is read-only"));
 	/* the guest's acceptance of RO does not matter */
-	blk_guest_start(guest, ~VIRTIO_BLK_F_RO);
+	blk_guest_start(guest, ~VIRTIO_BLK_FEATURE_RO);
 	assert_int_equal(blk_guest_do(guest, VIRTIO_BLK_T_OUT, 0, bytes, SECTOR), VIRTIO_BLK_S_IOERR);
 	blk_guest_free(guest);
 }
@@ -334,11 +335,11 @@ static void test_cache_modes(void **state)
 	VIRTIO_MMIO_OPS.write(&guest->blk.device, DRIVER_REG_CONFIG, 8, 0);
 	assert_int_equal(config(guest, 0, 8), DISK_SECTORS);
 	VIRTIO_MMIO_OPS.write(&guest->blk.device, DRIVER_REG_CONFIG + 32, 1, 0);
-	blk_guest_start(guest, ~VIRTIO_BLK_F_CONFIG_WCE);
+	blk_guest_start(guest, ~VIRTIO_BLK_FEATURE_CONFIG_WCE);
 	assert_true(blk_writes_back(&guest->blk));
 	VIRTIO_MMIO_OPS.write(&guest->blk.device, DRIVER_REG_CONFIG + 32, 1, 0);
 	assert_true(blk_writes_back(&guest->blk));
-	blk_guest_start(guest, ~VIRTIO_BLK_F_FLUSH);
+	blk_guest_start(guest, ~VIRTIO_BLK_FEATURE_FLUSH);
 	assert_int_equal(config(guest, 32, 1), 0);
 	assert_int_equal(blk_guest_do(guest, VIRTIO_BLK_T_OUT, 0, bytes, SECTOR), VIRTIO_BLK_S_OK);
 	assert_int_equal(guest->blk.requests[guest->blk.free[guest->blk.free_count - 1]].op, BLK_SYNC);

@@ -349,7 +349,7 @@ static void test_block_device(void **state)
 		assert_int_equal(blk_guest_do(guest, VIRTIO_BLK_T_IN, 16, bytes, sizeof(bytes)), VIRTIO_BLK_S_OK);
 		assert_memory_equal(bytes, zeroes, 9 * SECTOR);
 		assert_int_equal(bytes[9 * SECTOR], 0xff);
-		if ((guest->driver.features & VIRTIO_BLK_F_DISCARD) != 0)
+		if ((guest->driver.features & VIRTIO_BLK_FEATURE_DISCARD) != 0)
 			assert_int_equal(
 				blk_guest_ranges(guest, VIRTIO_BLK_T_DISCARD, &(struct blk_range){16, 16, 0}, 1),
 				VIRTIO_BLK_S_OK);

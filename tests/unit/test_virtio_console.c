@@ -34,7 +34,7 @@ static void test_handshake(void **state)
 	assert_memory_equal(config, "\0\0\0\0\3\0\0\0", 8);
 	for (unsigned i = 0; i < 3; i++)
 		start(guest, DRIVER_ALL_FEATURES);
-	start(guest, VIRTIO_F_VERSION_1 | 2);
+	start(guest, VIRTIO_FEATURE_VERSION_1 | 2);
 	/* a port that the driver cannot make */
 	tell(guest, 1, PORT_READY, 0);
 	hear_nothing(guest);

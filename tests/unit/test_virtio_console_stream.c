@@ -166,7 +166,7 @@ static void test_socket(void **state)
 
 static void test_pipes(void **state)
 {
-	stream(*state, 1, DRIVER_ALL_FEATURES & ~VIRTIO_F_EVENT_IDX);
+	stream(*state, 1, DRIVER_ALL_FEATURES & ~VIRTIO_FEATURE_EVENT_IDX);
 }
 
 /* A file as input and one as output: neither can be watched. */

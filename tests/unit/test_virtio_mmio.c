@@ -54,8 +54,8 @@ static void test_identity(void **state)
 	assert_int_equal(driver_read(driver, DRIVER_REG_MAGIC), 0x74726976);
 	assert_int_equal(driver_read(driver, DRIVER_REG_VERSION), 2);
 	assert_int_equal(driver_read(driver, DRIVER_REG_DEVICE_ID), ECHO_ID);
-	assert_int_equal(driver_offered(driver),
-			 ECHO_FEATURE | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1);
+	assert_int_equal(driver_offered(driver), ECHO_FEATURE | VIRTIO_FEATURE_INDIRECT_DESC |
+							 VIRTIO_FEATURE_EVENT_IDX | VIRTIO_FEATURE_VERSION_1);
 	driver_write(driver, DRIVER_REG_DEVICE_FEATURES_SEL, 2);
 	assert_int_equal(driver_read(driver, DRIVER_REG_DEVICE_FEATURES), 0);
 	driver_write(driver, DRIVER_REG_DEVICE_FEATURES_SEL, UINT32_MAX);
@@ -91,7 +91,7 @@ static void test_life(void **state)
 	struct virtio_driver *driver = &guest->driver;
 
 	for (unsigned round = 0; round < 3; round++) {
-		assert_true(driver_start(driver, round == 1 ? VIRTIO_F_VERSION_1 : DRIVER_ALL_FEATURES, SIZE));
+		assert_true(driver_start(driver, round == 1 ? VIRTIO_FEATURE_VERSION_1 : DRIVER_ALL_FEATURES, SIZE));
 		assert_int_equal(guest->echo.activations, round + 1);
 		for (unsigned i = 0; i < 100; i++)
 			exchange(guest, i % ECHO_QUEUES);
@@ -142,7 +142,7 @@ static void test_features_not_offered(void **state)
 
 		driver_reset(driver);
 		driver_add_status(driver, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER);
-		driver_accept(driver, VIRTIO_F_VERSION_1 | UINT64_C(1) << bit);
+		driver_accept(driver, VIRTIO_FEATURE_VERSION_1 | UINT64_C(1) << bit);
 		driver_add_status(driver, VIRTIO_STATUS_FEATURES_OK);
 		assert_int_equal(driver_read(driver, DRIVER_REG_STATUS), fine ? 11 : 3);
 		/* a driver that goes on regardless gets nowhere */
@@ -179,7 +179,7 @@ static void test_status_out_of_order(void **state)
 
 	for (unsigned value = 0; value < 256; value++) {
 		driver_reset(driver);
-		driver_accept(driver, VIRTIO_F_VERSION_1);
+		driver_accept(driver, VIRTIO_FEATURE_VERSION_1);
 		driver_write(driver, DRIVER_REG_STATUS, value);
 		/* only known bits, never NEEDS_RESET, and DRIVER_OK only after FEATURES_OK was seen */
 		assert_int_equal(driver_read(driver, DRIVER_REG_STATUS), value & 0x8b);

@@ -70,7 +70,7 @@ static void test_mergeable(void **state)
 
 static void test_not_mergeable(void **state)
 {
-	struct card *card = card_new(DRIVER_ALL_FEATURES & ~F_MRG_RXBUF & ~F_GUEST_CSUM);
+	struct card *card = card_new(DRIVER_ALL_FEATURES & ~NET_FEATURE_MRG_RXBUF & ~NET_FEATURE_GUEST_CSUM);
 	static uint8_t frame[BIG], got[BIG];
 	struct net_header header;
 
@@ -200,7 +200,7 @@ static void test_peer_that_does_not_read(void **state)
  */
 static void test_lengths_are_never_cut(void **state)
 {
-	struct card *card = card_new(DRIVER_ALL_FEATURES & ~VIRTIO_F_EVENT_IDX);
+	struct card *card = card_new(DRIVER_ALL_FEATURES & ~VIRTIO_FEATURE_EVENT_IDX);
 	static uint8_t frame[64], bytes[1024 * 1024];
 	size_t left = 0, size = 0;
 	unsigned queued = 0, seen = 0;

@@ -260,7 +260,7 @@ static void test_random_traffic(void **state)
 {
 	(void)state;
 	random_traffic(DRIVER_ALL_FEATURES);
-	random_traffic(DRIVER_ALL_FEATURES & ~VIRTIO_F_EVENT_IDX);
+	random_traffic(DRIVER_ALL_FEATURES & ~VIRTIO_FEATURE_EVENT_IDX);
 }
 
 int main(void)

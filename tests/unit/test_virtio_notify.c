@@ -76,7 +76,7 @@ static void test_no_interrupt_flag(void **state)
 	struct guest *guest = *state;
 	struct virtio_driver *driver = &guest->driver;
 
-	assert_true(driver_start(driver, VIRTIO_F_VERSION_1, SIZE));
+	assert_true(driver_start(driver, VIRTIO_FEATURE_VERSION_1, SIZE));
 	for (unsigned round = 0; round < 6; round++) {
 		if (round % 2 == 1)
 			driver_disable_interrupts(driver, 0);
@@ -96,7 +96,8 @@ static void test_kicks(void **state)
 	struct guest *guest = *state;
 	struct virtio_driver *driver = &guest->driver;
 	struct virtq *queue = &guest->echo.device.queues[0];
-	static const uint64_t FEATURES[] = {VIRTIO_F_VERSION_1, VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX};
+	static const uint64_t FEATURES[] = {VIRTIO_FEATURE_VERSION_1,
+					    VIRTIO_FEATURE_VERSION_1 | VIRTIO_FEATURE_EVENT_IDX};
 	const struct driver_buffer one = {guest->page, 1, true};
 
 	for (unsigned i = 0; i < 2; i++) {
@@ -116,7 +117,7 @@ static void test_kicks(void **state)
 		assert_true(driver_kick(driver, 0));
 	}
 	/* what an earlier life left in the used ring does not silence the driver */
-	assert_true(driver_probe(driver, VIRTIO_F_VERSION_1));
+	assert_true(driver_probe(driver, VIRTIO_FEATURE_VERSION_1));
 	driver_make_queue(driver, 0, SIZE);
 	driver_store(driver, driver->queues[0].used, 1);
 	assert_true(driver_announce_queue(driver, 0));
@@ -215,13 +216,13 @@ static void run_race(struct guest *guest, uint64_t features, bool interrupts)
 static void test_race_for_kicks(void **state)
 {
 	run_race(*state, DRIVER_ALL_FEATURES, false);
-	run_race(*state, VIRTIO_F_VERSION_1, false);
+	run_race(*state, VIRTIO_FEATURE_VERSION_1, false);
 }
 
 static void test_race_for_interrupts(void **state)
 {
 	run_race(*state, DRIVER_ALL_FEATURES, true);
-	run_race(*state, VIRTIO_F_VERSION_1, true);
+	run_race(*state, VIRTIO_FEATURE_VERSION_1, true);
 }
 
 /* ------------------------------------------------------------------------------------------------- two threads */
@@ -300,7 +301,7 @@ static void test_two_threads_event_idx(void **state)
 
 static void test_two_threads_flags(void **state)
 {
-	exchange_many(*state, VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC, SIZE);
+	exchange_many(*state, VIRTIO_FEATURE_VERSION_1 | VIRTIO_FEATURE_INDIRECT_DESC, SIZE);
 }
 
 static void test_two_threads_one_by_one(void **state)

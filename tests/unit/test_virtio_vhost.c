@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/vhost.h>
-#undef VIRTIO_F_VERSION_1 /* a bit's number there, a mask here */
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -24,8 +23,8 @@ int __wrap_ioctl(int fd, unsigned long request, void *argument);
 unsigned __wrap_if_nametoindex(const char *name);
 
 #define FEATURES                                                                                                       \
-	(UINT64_C(1) << 15 | UINT64_C(1) << 26 | UINT64_C(1) << 1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX |      \
-	 VIRTIO_F_VERSION_1)
+	(UINT64_C(1) << 15 | UINT64_C(1) << 26 | UINT64_C(1) << 1 | VIRTIO_FEATURE_INDIRECT_DESC |                     \
+	 VIRTIO_FEATURE_EVENT_IDX | VIRTIO_FEATURE_VERSION_1)
 
 /* What a test has set and what the code under test has done. One thread. */
 static struct kernel {
@@ -374,10 +373,10 @@ static void test_net(void **state)
 	assert_null(net->device.class->kick);
 	break_ring(&driver);
 	/* fewer features, fewer offloads: TSO without checksums is nothing */
-	assert_true(driver_start(&driver, VIRTIO_F_VERSION_1 | 1 << 7, 64));
+	assert_true(driver_start(&driver, VIRTIO_FEATURE_VERSION_1 | 1 << 7, 64));
 	assert_int_equal(kernel.offloads, 0);
-	assert_int_equal(kernel.features, VIRTIO_F_VERSION_1);
-	assert_true(driver_start(&driver, VIRTIO_F_VERSION_1 | 1 << 1 | 1 << 9, 64));
+	assert_int_equal(kernel.features, VIRTIO_FEATURE_VERSION_1);
+	assert_true(driver_start(&driver, VIRTIO_FEATURE_VERSION_1 | 1 << 1 | 1 << 9, 64));
 	assert_int_equal(kernel.offloads, TUN_F_CSUM);
 	/* a driver that leaves a queue out runs with the other */
 	assert_true(driver_probe(&driver, DRIVER_ALL_FEATURES));
@@ -402,13 +401,13 @@ static void test_old_kernel(void **state)
 	(void)state;
 	fds = count_fds();
 	kernel_reset();
-	kernel.offered &= ~VIRTIO_F_VERSION_1;
+	kernel.offered &= ~VIRTIO_FEATURE_VERSION_1;
 	assert_int_equal(net_init(net, &options, &MEM, NULL, &err), -ENOTSUP);
 	assert_int_equal(count_fds(), fds);
 	kernel_reset();
-	kernel.offered &= ~VIRTIO_F_EVENT_IDX;
+	kernel.offered &= ~VIRTIO_FEATURE_EVENT_IDX;
 	assert_int_equal(net_init(net, &options, &MEM, NULL, &err), 0);
-	assert_int_equal(net->device.offered & VIRTIO_F_EVENT_IDX, 0);
+	assert_int_equal(net->device.offered & VIRTIO_FEATURE_EVENT_IDX, 0);
 	net_release(net);
 	/* AUTO falls back */
 	kernel_reset();

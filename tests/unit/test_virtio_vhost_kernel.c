@@ -146,7 +146,7 @@ static void exchange(struct card *card, size_t size, unsigned seed)
 
 static void test_net(void **state)
 {
-	static const uint64_t features[] = {DRIVER_ALL_FEATURES, DRIVER_ALL_FEATURES & ~VIRTIO_F_EVENT_IDX};
+	static const uint64_t features[] = {DRIVER_ALL_FEATURES, DRIVER_ALL_FEATURES & ~VIRTIO_FEATURE_EVENT_IDX};
 	static const size_t sizes[] = {60, 1514, 9014};
 
 	(void)state;

@@ -15,9 +15,6 @@
 
 enum { RX = 0, TX = 1, HEADER = NET_HEADER_SIZE, QUEUE = 64, BIG = 65549 };
 
-#define F_GUEST_CSUM (UINT64_C(1) << 1)
-#define F_MRG_RXBUF  (UINT64_C(1) << 15)
-
 struct card {
 	struct net net;
 	struct virtio_driver driver;

@@ -407,7 +407,7 @@ static inline bool driver_kick(struct virtio_driver *driver, unsigned index)
 
 	queue->kicked = added;
 	atomic_thread_fence(memory_order_seq_cst);
-	if ((driver->features & VIRTIO_F_EVENT_IDX) != 0) {
+	if ((driver->features & VIRTIO_FEATURE_EVENT_IDX) != 0) {
 		event = driver_load(driver, queue->used + 4 + 8u * queue->size);
 		if ((uint16_t)(added - event - 1) >= (uint16_t)(added - previous))
 			return false;
@@ -467,7 +467,7 @@ static inline int driver_take(struct virtio_driver *driver, unsigned index, uint
 /* Interrupts off and on as Linux does it. On: whether something is there already, and then the caller takes it first. */
 static inline void driver_disable_interrupts(struct virtio_driver *driver, unsigned index)
 {
-	if ((driver->features & VIRTIO_F_EVENT_IDX) == 0)
+	if ((driver->features & VIRTIO_FEATURE_EVENT_IDX) == 0)
 		driver_store(driver, driver->queues[index].available, 1);
 }
 
@@ -475,7 +475,7 @@ static inline bool driver_enable_interrupts(struct virtio_driver *driver, unsign
 {
 	const struct driver_queue *queue = &driver->queues[index];
 
-	if ((driver->features & VIRTIO_F_EVENT_IDX) == 0)
+	if ((driver->features & VIRTIO_FEATURE_EVENT_IDX) == 0)
 		driver_store(driver, queue->available, 0);
 	else
 		driver_store(driver, queue->available + 4 + 2u * queue->size, queue->next_used);
