@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { ETHERNET_HEADER = 14, USED_ENTRIES = 4, USED_ENTRY_SIZE = 8 };
+enum { ETHERNET_HEADER = 14 };
 
 _Static_assert(sizeof(struct net_header) == NET_HEADER_SIZE, "as in the ring");
 
@@ -15,8 +15,7 @@ _Static_assert(sizeof(struct net_header) == NET_HEADER_SIZE, "as in the ring");
 /* The buffers that one frame is spread over. */
 struct spread {
 	unsigned count;
-	uint16_t heads[VIRTQ_SIZE_MAX];
-	uint32_t written[VIRTQ_SIZE_MAX];
+	struct virtq_used chains[VIRTQ_SIZE_MAX];
 	uint8_t *buffer_count[2]; /* where its two bytes are in the first one */
 };
 
@@ -28,25 +27,6 @@ static uint8_t *byte_at(const struct virtq_chain *chain, size_t offset)
 	for (; offset >= iov->iov_len; iov++)
 		offset -= iov->iov_len;
 	return (uint8_t *)iov->iov_base + offset;
-}
-
-/*
- * All at once: a driver that polls takes buffer_count entries as soon as it sees the first, and gives the frame up when one is missing (Linux:
- * receive_mergeable()). So idx moves only with the last.
- */
-static void push_all(struct virtq *queue, const struct spread *spread)
-{
-	for (unsigned i = 0; i + 1 < spread->count; i++) {
-		uint8_t *entry =
-			queue->used_ring + USED_ENTRIES + (size_t)(queue->next_used % queue->size) * USED_ENTRY_SIZE;
-		uint32_t id = spread->heads[i];
-
-		memcpy(entry, &id, 4);
-		memcpy(entry + 4, &spread->written[i], 4);
-		queue->in_flight[spread->heads[i]] = false;
-		queue->next_used++;
-	}
-	virtq_push(queue, spread->heads[spread->count - 1], spread->written[spread->count - 1]);
 }
 
 static void put_back(struct virtq *queue, unsigned count)
@@ -93,13 +73,15 @@ int net_deliver(struct virtq *queue, struct virtq_chain *chain, const struct net
 		}
 		part = virtq_write(chain, offset, frame + done, size - done);
 		done += part;
-		spread.heads[spread.count] = chain->head;
-		spread.written[spread.count] = (uint32_t)(offset + part);
-		spread.count++;
+		spread.chains[spread.count++] = (struct virtq_used){chain->head, (uint32_t)(offset + part)};
 	} while (done < size);
 	*spread.buffer_count[0] = (uint8_t)spread.count;
 	*spread.buffer_count[1] = (uint8_t)(spread.count >> 8);
-	push_all(queue, &spread);
+	/*
+	 * All at once: a driver that polls takes buffer_count entries as soon as it sees the first, and gives the frame up when one is missing (Linux:
+	 * receive_mergeable())
+	 */
+	virtq_push_many(queue, spread.chains, spread.count);
 	return NET_DELIVERED;
 }
 

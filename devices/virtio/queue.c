@@ -210,21 +210,31 @@ void virtq_unpop(struct virtq *queue)
 	queue->unpopped = true;
 }
 
-void virtq_push(struct virtq *queue, uint16_t head, uint32_t written)
+void virtq_push_many(struct virtq *queue, const struct virtq_used *chains, unsigned count)
 {
-	uint8_t *entry;
-	uint32_t id = head;
-
-	if (!runs(queue))
+	if (!runs(queue) || count == 0)
 		return;
-	assert(head < queue->size && queue->in_flight[head]);
-	queue->in_flight[head] = false;
-	entry = queue->used_ring + RING_ENTRIES + (size_t)(queue->next_used % queue->size) * USED_ENTRY_SIZE;
-	memcpy(entry, &id, 4);
-	memcpy(entry + 4, &written, 4);
-	queue->next_used++;
+	for (unsigned i = 0; i < count; i++) {
+		uint16_t head = chains[i].head;
+		uint32_t id = head;
+		uint8_t *entry =
+			queue->used_ring + RING_ENTRIES + (size_t)(queue->next_used % queue->size) * USED_ENTRY_SIZE;
+
+		assert(head < queue->size && queue->in_flight[head]);
+		queue->in_flight[head] = false;
+		memcpy(entry, &id, 4);
+		memcpy(entry + 4, &chains[i].written, 4);
+		queue->next_used++;
+	}
 	queue->pushed = true;
 	store_u16(queue->used_ring + RING_IDX, queue->next_used);
+}
+
+void virtq_push(struct virtq *queue, uint16_t head, uint32_t written)
+{
+	const struct virtq_used chain = {head, written};
+
+	virtq_push_many(queue, &chain, 1);
 }
 
 bool virtq_needs_interrupt(struct virtq *queue)

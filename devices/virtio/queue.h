@@ -74,8 +74,19 @@ int virtq_pop(struct virtq *queue, struct virtq_chain *chain);
  */
 void virtq_unpop(struct virtq *queue);
 
-/* Returns a chain to the driver: written is how many bytes the device has put into its writable buffers. Any order. */
+/* A chain on its way back to the driver: written is how many bytes the device has put into its writable buffers. */
+struct virtq_used {
+	uint16_t head;
+	uint32_t written;
+};
+
+/* Returns a chain to the driver. Any order. */
 void virtq_push(struct virtq *queue, uint16_t head, uint32_t written);
+
+/*
+ * Returns several chains that the driver sees all at once or not at all: the ring's idx moves once, behind the last.
+ */
+void virtq_push_many(struct virtq *queue, const struct virtq_used *chains, unsigned count);
 
 /* Whether the driver wants an interrupt for what was pushed since this was asked last (§2.7.7, §2.7.10). Ask once after a batch. */
 bool virtq_needs_interrupt(struct virtq *queue);

@@ -339,6 +339,57 @@ static void test_resets_while_it_works(void **state)
 	pthread_join(device, NULL);
 }
 
+/* ------------------------------------------------------------------------------------------------- several at once */
+
+struct watcher {
+	struct guest *guest;
+	atomic_bool stop;
+	unsigned odd; /* how often half a pair was seen */
+};
+
+static void *watch_used(void *context)
+{
+	struct watcher *watcher = context;
+	const struct virtio_driver *driver = &watcher->guest->driver;
+
+	while (!atomic_load(&watcher->stop))
+		watcher->odd += driver_load(driver, driver->queues[0].used + 2) % 2;
+	return NULL;
+}
+
+/* A driver on another processor never sees a part of what is pushed together. */
+static void test_pushed_together(void **state)
+{
+	struct watcher watcher = {.guest = *state};
+	struct guest *guest = *state;
+	struct virtio_driver *driver = &guest->driver;
+	struct virtq *queue = &guest->echo.device.queues[0];
+	const struct driver_buffer buffer = {driver_alloc(driver, 64, 16), 64, true};
+	pthread_t thread;
+
+	assert_true(driver_start(driver, DRIVER_ALL_FEATURES, SIZE));
+	assert_int_equal(pthread_create(&thread, NULL, watch_used, &watcher), 0);
+	for (unsigned i = 0; i < 20000; i++) {
+		struct virtq_used pair[2];
+		uint32_t written;
+
+		for (unsigned n = 0; n < 2; n++) {
+			assert_int_not_equal(driver_add(driver, 0, &buffer, 1), -1);
+			assert_int_equal(virtq_pop(queue, &guest->echo.chain), 1);
+			pair[n] = (struct virtq_used){guest->echo.chain.head, i + n};
+		}
+		virtq_push_many(queue, pair, 2);
+		for (unsigned n = 0; n < 2; n++) {
+			assert_int_equal(driver_take(driver, 0, &written), pair[n].head);
+			assert_int_equal(written, i + n);
+		}
+		assert_int_equal(driver_take(driver, 0, NULL), -1);
+	}
+	atomic_store(&watcher.stop, true);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(watcher.odd, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -351,6 +402,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_two_threads_flags, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_two_threads_one_by_one, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_resets_while_it_works, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_pushed_together, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
