@@ -412,7 +412,13 @@ static void add_command_devices(struct config *config, const struct config_raw *
 	struct config_device *place = &config->devices[config->device_count];
 
 	*place++ = (struct config_device){
-		.kind = CONFIG_SHARE, .option = "the command's root", .path = "/", .name = GUEST_TAG_ROOT, .read_only = true};
+		.kind = CONFIG_SHARE,
+		.option = "the command's root",
+		.path = "/",
+		.name = GUEST_TAG_ROOT,
+		.read_only = true,
+		.unchanging = true,
+	};
 	for (size_t i = 0; i < raw->rw_count; i++)
 		*place++ = (struct config_device){.kind = CONFIG_SHARE,
 						  .option = "--rw",

@@ -194,6 +194,7 @@ static void add_escaped(struct buf *buf, const char *text)
 static int start_program(struct virtio_fs *fs, const struct launch *launch, int listening, struct error *err)
 {
 	const char *argv[8] = {launch->program, "--fd=3"};
+	unsigned next = 4; /* place in argv */
 	struct surroundings surroundings = {.user_namespace = geteuid() != 0, .read_only = launch->options->ro};
 	struct child_options child = {.name = "virtiofsd",
 				      .option = launch->options->option,
@@ -226,7 +227,10 @@ static int start_program(struct virtio_fs *fs, const struct launch *launch, int 
 	buf_u8(&folder, 0);
 	argv[2] = (const char *)folder.data;
 	argv[3] = sandbox;
-	argv[4] = files[0] != '\0' ? files : NULL;
+	if (launch->options->unchanging)
+		argv[next++] = launch->legacy ? "-ocache=always" : "--cache=always";
+	if (files[0] != '\0')
+		argv[next] = files;
 	if (buf_failed(&folder))
 		code = error_set(err, EXIT_STATUS_HOST, ENOMEM, "%s: out of memory", child.option);
 	else
