@@ -125,6 +125,7 @@ void vhost_unset_queue(const struct vhost *vhost, unsigned index)
 	/* neither can fail for a queue that is stopped, and there is nobody to tell */
 	(void)ioctl(vhost->fd, VHOST_SET_VRING_KICK, &none);
 	(void)ioctl(vhost->fd, VHOST_SET_VRING_CALL, &none);
+	(void)vhost_failed(vhost);
 }
 
 int vhost_net_set_back_end(const struct vhost *vhost, unsigned index, int fd)

@@ -605,6 +605,7 @@ int vhost_user_start(struct vhost_user *vu, struct virtio_device *device)
 int vhost_user_stop(struct vhost_user *vu)
 {
 	uint32_t started = vu->started;
+	uint64_t count;
 	int code = 0;
 
 	vu->started = 0;
@@ -624,6 +625,9 @@ int vhost_user_stop(struct vhost_user *vu)
 				    failed(vu, EPROTO, "%s stops virtqueue %" PRIu32 " at %" PRIu32 " instead of %u",
 					   vu->options.peer, reply.index, reply.number, i));
 	}
+	/* of a ring that was broken until now; the next ones are not */
+	if (started != 0)
+		(void)!read(vu->error_fd, &count, sizeof(count));
 	return code;
 }
 

@@ -299,6 +299,12 @@ static void break_ring(struct virtio_driver *driver)
 	expect_stopped();
 	assert_true(driver_start(driver, DRIVER_ALL_FEATURES, 64));
 	assert_true(kernel.running);
+	/* what it said before a reset is no word on what runs after it */
+	assert_int_equal(write(kernel.queues[0].error, &one, sizeof(one)), sizeof(one));
+	assert_true(driver_start(driver, DRIVER_ALL_FEATURES, 64));
+	driver_work(driver, 10);
+	assert_false(driver_needs_reset(driver));
+	assert_true(kernel.running);
 	/* the same when the reason was not the kernel's */
 	pthread_mutex_lock(&driver->device->lock);
 	virtio_needs_reset(driver->device, "a test");
