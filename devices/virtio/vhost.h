@@ -50,8 +50,8 @@ int vhost_set_features(const struct vhost *vhost, uint64_t accepted);
 int vhost_set_queue(const struct vhost *vhost, const struct virtio_device *device, unsigned index);
 
 /*
- * After the back end was stopped: the kernel does not listen to the queue's kicks any more, and what it said of broken rings is forgotten, or the loop would
- * hear of it when the device runs again.
+ * After the back end was stopped: the kernel does not listen to the queue's kicks any more, and what it said of broken
+ * rings is forgotten, or the loop would hear of it when the device runs again.
  */
 void vhost_unset_queue(const struct vhost *vhost, unsigned index);
 

@@ -102,7 +102,8 @@ void vhost_user_watch(const struct vhost_user *vu, struct virtio_device *device)
 
 /*
  * For class->readable, without the lock: a descriptor of vhost_user_watch() is readable. When the back end has died, or says what it was not asked for,
- * the device needs a reset (its class->stop sees to the rings) and is not watched any more. Other descriptors are ignored.
+ * the device needs a reset (its class->stop sees to the rings) and is not watched any more. Other descriptors are
+ * ignored.
  */
 void vhost_user_readable(struct vhost_user *vu, struct virtio_device *device, int fd);
 

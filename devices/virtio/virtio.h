@@ -67,9 +67,10 @@ struct virtio_class {
 	 */
 	void (*reset)(struct virtio_device *device);
 	/*
-	 * The device has come to need a reset (virtio_needs_reset()), and the driver may take long to see to it: who works on its rings elsewhere,
-	 * a vhost back end, does not touch guest memory any more when this returns. In the middle of whatever the class, or the transport, found the reason in. NULL
-	 * for a class that works in this process alone, whose broken queues yield nothing.
+	 * The device has come to need a reset (virtio_needs_reset()), and the driver may take long to see to it: who
+	 * works on its rings elsewhere, a vhost back end, does not touch guest memory any more when this returns. In
+	 * the middle of whatever the class, or the transport, found the reason in. NULL for a class that works in this
+	 * process alone, whose broken queues yield nothing.
 	 */
 	void (*stop)(struct virtio_device *device);
 	/*

@@ -103,8 +103,8 @@ static unsigned long unwritten(void)
 }
 
 /*
- * sync(), but not for ever: a share whose virtiofsd has died never answers, and must not keep the machine from ending. It is given up when
- * in ten seconds nothing more was written. SIGCHLD is blocked here (run_prepare()).
+ * sync(), but not for ever: a share whose virtiofsd has died never answers, and must not keep the machine from ending.
+ * It is given up when in ten seconds nothing more was written. SIGCHLD is blocked here (run_prepare()).
  */
 static void write_back(void)
 {

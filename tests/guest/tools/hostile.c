@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hostile COMMAND GPA SIZE [SEED STEPS]: a driver that breaks every rule of virtio, and the machine's registers beyond. The virtio drivers
- * must have been unbound from all devices, /dev/dax0.0 is an SPM block of SIZE bytes at GPA, and the kernel runs with iomem=relaxed.
+ * hostile COMMAND GPA SIZE [SEED STEPS]: a driver that breaks every rule of virtio, and the machine's registers beyond.
+ * The virtio drivers must have been unbound from all devices, /dev/dax0.0 is an SPM block of SIZE bytes at GPA, and the
+ * kernel runs with iomem=relaxed.
  *
  *	works      each device, reset and set up well, serves a request
  *	registers  every register in every width, aligned and not, with all kinds of values; then works
@@ -12,8 +13,9 @@
  *	ports      every port that does not end the machine, and string instructions
  *	holes      addresses that nobody answers
  *
- * A broken ring must end in DEVICE_NEEDS_RESET where the VMM itself serves the device; a device with another process or the host's kernel behind
- * it may just stand still. Nothing here lets a device write outside of the block, as that would only harm this guest itself.
+ * A broken ring must end in DEVICE_NEEDS_RESET where the VMM itself serves the device; a device with another process or
+ * the host's kernel behind it may just stand still. Nothing here lets a device write outside of the block, as that
+ * would only harm this guest itself.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -367,7 +369,10 @@ static void fill_table(const struct device *d, unsigned queue, uint16_t flags)
 		describe(at(d, queue, 3), i, gpa(d, queue, 3), 0, flags, (uint16_t)(i + 1));
 }
 
-/* The broken chains; each makes what it needs and is then published as head 0, unless it says otherwise. NULL after the last. */
+/*
+ * The broken chains; each makes what it needs and is then published as head 0, unless it says otherwise. NULL after the
+ * last.
+ */
 static const char *break_chain(const struct device *d, unsigned queue, unsigned number)
 {
 	uint8_t *table = at(d, queue, 0), *ring = at(d, queue, 1), *indirect = at(d, queue, 3);

@@ -3,8 +3,8 @@
 #define SPMVM_TESTS_GUEST_MMIO_DRIVER_H
 
 /*
- * A virtio driver in a process (virtio 1.2 §3.1, §4.2.2): registers through /dev/mem, rings and buffers in an SPM block that is mapped through its
- * dax device. The kernel's own driver must have been unbound. No interrupts: it polls.
+ * A virtio driver in a process (virtio 1.2 §3.1, §4.2.2): registers through /dev/mem, rings and buffers in an SPM block
+ * that is mapped through its dax device. The kernel's own driver must have been unbound. No interrupts: it polls.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -203,7 +203,9 @@ static inline uint32_t written(const struct device *d, unsigned queue, unsigned 
 	return size;
 }
 
-/* A chain of readable bytes (buffer part 3) and room for writable ones (part 4), from descriptor 0 on. Either may be 0. */
+/*
+ * A chain of readable bytes (buffer part 3) and room for writable ones (part 4), from descriptor 0 on. Either may be 0.
+ */
 static inline void ask(const struct device *d, unsigned queue, const void *bytes, uint32_t readable, uint32_t writable)
 {
 	uint8_t *table = at(d, queue, 0);
