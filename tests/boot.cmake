@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 unit_test(cpio initramfs)
-unit_test(decompress initramfs lzma zstd zlib)
+unit_test(decompress decompress lz4 lzma zstd zlib)
 unit_test(modules initramfs)
 unit_test(elf_needs initramfs)
 unit_test(library initramfs)
 unit_test(guest_tree initramfs)
 unit_test(initramfs initramfs guest_init lzma)
 unit_test(bzimage boot)
+unit_test(payload boot zlib)
 unit_test(linux_boot boot)

@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
+#include <lz4.h>
 #include <lzma.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,8 +54,42 @@ static size_t pack_gzip(const uint8_t *plain, size_t size, uint8_t *packed)
 	return PACKED_MAX - stream.avail_out;
 }
 
+static size_t pack_lzma(const uint8_t *plain, size_t size, uint8_t *packed)
+{
+	lzma_stream stream = LZMA_STREAM_INIT;
+	lzma_options_lzma options;
+
+	assert_false(lzma_lzma_preset(&options, 6));
+	assert_int_equal(lzma_alone_encoder(&stream, &options), LZMA_OK);
+	stream.next_in = plain;
+	stream.avail_in = size;
+	stream.next_out = packed;
+	stream.avail_out = PACKED_MAX;
+	assert_int_equal(lzma_code(&stream, LZMA_FINISH), LZMA_STREAM_END);
+	size = PACKED_MAX - stream.avail_out;
+	lzma_end(&stream);
+	return size;
+}
+
+/* The legacy frame of "lz4 -l": a magic number, then each block behind its packed size. */
+static size_t pack_lz4(const uint8_t *plain, size_t size, uint8_t *packed)
+{
+	size_t used = 4;
+
+	memcpy(packed, "\x02\x21\x4c\x18", 4);
+	if (size > 0) {
+		int length = LZ4_compress_default((const char *)plain, (char *)packed + 8, (int)size, PACKED_MAX - 8);
+
+		assert_true(length > 0);
+		for (int i = 0; i < 4; i++)
+			packed[4 + i] = (uint8_t)(length >> (8 * i));
+		used += 4 + (size_t)length;
+	}
+	return used;
+}
+
 typedef size_t pack_function(const uint8_t *plain, size_t size, uint8_t *packed);
-static pack_function *const PACKERS[] = {pack_xz, pack_zstd, pack_gzip};
+static pack_function *const PACKERS[] = {pack_xz, pack_zstd, pack_gzip, pack_lzma, pack_lz4};
 enum { PACKER_COUNT = sizeof(PACKERS) / sizeof(PACKERS[0]) };
 
 static int setup(void **state)
@@ -65,7 +100,7 @@ static int setup(void **state)
 	assert_non_null(sample);
 	for (size_t i = 0; i < PLAIN_SIZE; i++) {
 		random = random * 1664525 + 1013904223;
-		sample->plain[i] = (uint8_t)(random >> 30); /* packs to about a quarter */
+		sample->plain[i] = (uint8_t)(random >> 30); /* packs to about a quarter, by lz4 to half */
 	}
 	*state = sample;
 	return 0;
@@ -86,7 +121,7 @@ static void every_format_unpacks(void **state)
 
 		buf_text(&out, "before");
 		sample->packed_size = PACKERS[i](sample->plain, PLAIN_SIZE, sample->packed);
-		assert_true(sample->packed_size < PLAIN_SIZE / 2);
+		assert_true(sample->packed_size < PLAIN_SIZE * 2 / 3);
 		assert_int_equal(decompress(sample->packed, sample->packed_size, PLAIN_SIZE, &out), 0);
 		assert_int_equal(out.size, 6 + PLAIN_SIZE);
 		assert_memory_equal(out.data, "before", 6);
@@ -143,7 +178,7 @@ static void cut_off_input_is_refused(void **state)
 	}
 }
 
-/* Each format but zstd, where the checksum is optional, tells a changed byte. */
+/* xz and gzip tell a changed byte; zstd's checksum is optional, the others have none. */
 static void damage_is_refused(void **state)
 {
 	struct sample *sample = *state;
@@ -151,13 +186,35 @@ static void damage_is_refused(void **state)
 	for (size_t i = 0; i < PACKER_COUNT; i++) {
 		struct buf out = {0};
 
-		if (PACKERS[i] == pack_zstd)
+		if (PACKERS[i] != pack_xz && PACKERS[i] != pack_gzip)
 			continue;
 		sample->packed_size = PACKERS[i](sample->plain, PLAIN_SIZE, sample->packed);
 		sample->packed[sample->packed_size / 2] ^= 0x55;
 		assert_int_equal(decompress(sample->packed, sample->packed_size, 4 * PLAIN_SIZE, &out), -EBADMSG);
 		buf_release(&out);
 	}
+}
+
+/* A file of more than 8 MiB has several blocks, and frames may follow each other. */
+static void lz4_has_many_blocks(void **state)
+{
+	struct sample *sample = *state;
+	size_t one = pack_lz4(sample->plain, PLAIN_SIZE / 2, sample->packed);
+	size_t two = pack_lz4(sample->plain, 1000, sample->packed + one);
+	struct buf out = {0};
+
+	assert_int_equal(decompress(sample->packed, one + two, PLAIN_SIZE, &out), 0);
+	assert_int_equal(out.size, PLAIN_SIZE / 2 + 1000);
+	memmove(sample->packed + one, sample->packed + one + 4, two - 4);
+	out.size = 0;
+	assert_int_equal(decompress(sample->packed, one + two - 4, PLAIN_SIZE, &out), 0);
+	assert_int_equal(out.size, PLAIN_SIZE / 2 + 1000);
+	assert_memory_equal(out.data + PLAIN_SIZE / 2, sample->plain, 1000);
+	/* a block that says it is longer than the file */
+	out.size = 0;
+	memset(sample->packed + 4, 0xff, 4);
+	assert_int_equal(decompress(sample->packed, one, PLAIN_SIZE, &out), -EBADMSG);
+	buf_release(&out);
 }
 
 static void other_bytes_are_taken_as_they_are(void **state)
@@ -205,6 +262,7 @@ int main(void)
 		cmocka_unit_test(limit_holds),
 		cmocka_unit_test(cut_off_input_is_refused),
 		cmocka_unit_test(damage_is_refused),
+		cmocka_unit_test(lz4_has_many_blocks),
 		cmocka_unit_test(other_bytes_are_taken_as_they_are),
 		cmocka_unit_test(failed_buffer_is_no_memory),
 	};

@@ -26,6 +26,8 @@ enum {
 	RELOCATABLE_KERNEL = 0x234,
 	XLOADFLAGS = 0x236,
 	CMDLINE_SIZE = 0x238,
+	PAYLOAD_OFFSET = 0x248, /* from the protected-mode code's start */
+	PAYLOAD_LENGTH = 0x24c,
 	PREF_ADDRESS = 0x258,
 	INIT_SIZE = 0x260,
 };
@@ -98,6 +100,17 @@ static void read_release(struct bzimage *image, uint64_t setup_size, uint64_t po
 	memcpy(image->release, text, length);
 }
 
+/* Booting needs no payload, so one that is out of bounds is as good as none. */
+static void take_payload(struct bzimage *image, const uint8_t *start)
+{
+	uint64_t offset = field(start, PAYLOAD_OFFSET, 4), size = field(start, PAYLOAD_LENGTH, 4);
+
+	if (offset >= image->code_size || size > image->code_size - offset)
+		return;
+	image->payload_offset = image->code_offset + offset;
+	image->payload_size = size;
+}
+
 static int take_fields(struct bzimage *image, const uint8_t *start, uint64_t file_size, struct error *err)
 {
 	uint64_t sectors = field(start, SETUP_SECTS, 1);
@@ -116,6 +129,7 @@ static int take_fields(struct bzimage *image, const uint8_t *start, uint64_t fil
 	memcpy(image->header, start + BZIMAGE_HEADER_START, image->header_size);
 	image->code_offset = setup_size;
 	image->code_size = file_size - setup_size < code_size ? file_size - setup_size : code_size;
+	take_payload(image, start);
 	image->preferred_address = field(start, PREF_ADDRESS, 8);
 	image->init_size = field(start, INIT_SIZE, 4);
 	image->alignment = (uint32_t)field(start, KERNEL_ALIGNMENT, 4);

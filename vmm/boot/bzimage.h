@@ -23,6 +23,7 @@ struct bzimage {
 	uint32_t header_size;                                      /* bytes of it that the kernel defines */
 	uint64_t code_offset;                                      /* of the protected-mode code in the file ... */
 	uint64_t code_size;                                        /* ... and its bytes */
+	uint64_t payload_offset, payload_size; /* of the packed vmlinux in the file; 0 when not told */
 	uint64_t preferred_address, init_size;
 	uint32_t alignment;
 	bool relocatable, initrd_above_4g;

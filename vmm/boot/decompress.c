@@ -2,6 +2,7 @@
 #include "vmm/boot/decompress.h"
 
 #include <errno.h>
+#include <lz4.h>
 #include <lzma.h>
 #include <string.h>
 #include <zlib.h>
@@ -34,33 +35,50 @@ static int chunk_end(struct buf *out, size_t start, size_t limit, size_t unused)
 	return out->size - start > limit ? -EFBIG : 0;
 }
 
-static int unpack_xz(const uint8_t *packed, size_t size, size_t limit, struct buf *out)
+/* stream: an initialised decoder and what its making said; it is ended here. */
+static int run_lzma(lzma_stream *stream, lzma_ret state, const uint8_t *packed, size_t size, size_t limit,
+		    struct buf *out)
 {
-	lzma_stream stream = LZMA_STREAM_INIT;
 	size_t start = out->size;
-	lzma_ret state = lzma_stream_decoder(&stream, WORK_MEMORY_MAX, LZMA_CONCATENATED);
 	int code = state == LZMA_OK ? 0 : -ENOMEM;
 
-	stream.next_in = packed;
-	stream.avail_in = size;
+	stream->next_in = packed;
+	stream->avail_in = size;
 	while (code == 0 && state != LZMA_STREAM_END) {
 		size_t room;
 
-		stream.next_out = chunk_begin(out, start, limit, &room);
-		stream.avail_out = room;
-		if (stream.next_out == NULL) {
+		stream->next_out = chunk_begin(out, start, limit, &room);
+		stream->avail_out = room;
+		if (stream->next_out == NULL) {
 			code = -ENOMEM;
 			break;
 		}
-		state = lzma_code(&stream, LZMA_FINISH);
-		code = chunk_end(out, start, limit, stream.avail_out);
+		state = lzma_code(stream, LZMA_FINISH);
+		code = chunk_end(out, start, limit, stream->avail_out);
 		if (state == LZMA_MEM_ERROR || state == LZMA_MEMLIMIT_ERROR)
 			code = -ENOMEM;
 		else if (state != LZMA_OK && state != LZMA_STREAM_END)
 			code = -EBADMSG;
 	}
-	lzma_end(&stream);
+	lzma_end(stream);
 	return code;
+}
+
+static int unpack_xz(const uint8_t *packed, size_t size, size_t limit, struct buf *out)
+{
+	lzma_stream stream = LZMA_STREAM_INIT;
+	lzma_ret state = lzma_stream_decoder(&stream, WORK_MEMORY_MAX, LZMA_CONCATENATED);
+
+	return run_lzma(&stream, state, packed, size, limit, out);
+}
+
+/* The older format of xz's ancestor, with neither a magic number worth the name nor a checksum. */
+static int unpack_lzma(const uint8_t *packed, size_t size, size_t limit, struct buf *out)
+{
+	lzma_stream stream = LZMA_STREAM_INIT;
+	lzma_ret state = lzma_alone_decoder(&stream, WORK_MEMORY_MAX);
+
+	return run_lzma(&stream, state, packed, size, limit, out);
 }
 
 static int unpack_zstd(const uint8_t *packed, size_t size, size_t limit, struct buf *out)
@@ -125,6 +143,45 @@ static int unpack_gzip(const uint8_t *packed, size_t size, size_t limit, struct 
 	return code;
 }
 
+/*
+ * LZ4's legacy frame, which is the one that Linux packs kernels in (lz4_Frame_format.md, "Legacy frame"): blocks of at most 8 MiB
+ * unpacked, each behind its packed size. Nothing marks the end, and another frame may follow.
+ */
+static int unpack_lz4(const uint8_t *packed, size_t size, size_t limit, struct buf *out)
+{
+	enum { BLOCK = 8 << 20 };
+	const uint32_t MAGIC = 0x184c2102;
+	size_t start = out->size, at = 0;
+
+	while (at < size) {
+		uint32_t length;
+		uint8_t *to;
+		int got;
+
+		if (size - at < sizeof(length))
+			return -EBADMSG;
+		length = packed[at] | packed[at + 1] << 8 | packed[at + 2] << 16 | (uint32_t)packed[at + 3] << 24;
+		at += sizeof(length);
+		if (length == MAGIC)
+			continue;
+		if (length > size - at || length > LZ4_COMPRESSBOUND(BLOCK))
+			return -EBADMSG;
+		to = buf_extend(out, BLOCK);
+		if (to == NULL)
+			return -ENOMEM;
+		got = LZ4_decompress_safe((const char *)packed + at, (char *)to, (int)length, BLOCK);
+		out->size -= (size_t)(got < 0 ? BLOCK : BLOCK - got);
+		if (got < 0)
+			return -EBADMSG;
+		if (out->size - start > limit) {
+			out->size = start + limit;
+			return -EFBIG;
+		}
+		at += length;
+	}
+	return 0;
+}
+
 static int take_as_is(const uint8_t *bytes, size_t size, size_t limit, struct buf *out)
 {
 	if (size > limit)
@@ -143,6 +200,10 @@ int decompress(const uint8_t *packed, size_t size, size_t limit, struct buf *out
 		{{0xfd, '7', 'z', 'X', 'Z', 0}, 6, unpack_xz}, /* xz file format 1.2 §2.1.1.1 */
 		{{0x28, 0xb5, 0x2f, 0xfd}, 4, unpack_zstd},    /* RFC 8878 §3.1.1 */
 		{{0x1f, 0x8b}, 2, unpack_gzip},                /* RFC 1952 §2.3.1 */
+		{{0x02, 0x21, 0x4c, 0x18}, 4, unpack_lz4},
+		{{0x5d, 0, 0},
+		 3,
+		 unpack_lzma}, /* the properties of every lzma(1) level, then a dictionary of 64 KiB or more */
 	};
 
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {

@@ -8,8 +8,9 @@
 #include "vmm/base/buf.h"
 
 /*
- * Unpacks a file that may be packed by xz, zstd or gzip, told apart by the first bytes and not by the name; anything else
- * is taken as it is. Appends at most limit bytes to out.
+ * Unpacks a file that may be packed by xz, zstd, gzip, lz4 (its legacy frame) or lzma, told apart by the first bytes and not by the
+ * name; anything else is taken as it is. Appends at most limit bytes to out. lz4 and lzma have no checksum, and lz4 no
+ * end mark either.
  *
  * 0, or -EBADMSG for damaged or cut-off input, -EFBIG above limit, -ENOMEM. On failure out may hold a part of the bytes.
  * Any thread.

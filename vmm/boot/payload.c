@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmm/boot/payload.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "vmm/base/io.h"
+#include "vmm/boot/decompress.h"
+
+enum { SIZE_BYTES = 4, SMALLEST = 16 };
+
+/*
+ * Linux's lib/decompress.c and its magic numbers. gzip ends with the unpacked size itself (RFC 1952 §2.3.1); behind the others the kernel's build
+ * puts it (scripts/Makefile.lib, size_append), and their unpackers would take it for damage.
+ */
+static const struct format {
+	const char *name;
+	uint8_t magic[6];
+	uint8_t length;
+	bool size_appended, unpackable;
+} FORMATS[] = {
+	{"gzip", {0x1f, 0x8b}, 2, false, true},
+	{"xz", {0xfd, '7', 'z', 'X', 'Z', 0}, 6, true, true},
+	{"zstd", {0x28, 0xb5, 0x2f, 0xfd}, 4, true, true},
+	{"lz4", {0x02, 0x21, 0x4c, 0x18}, 4, true, true},
+	{"lzma", {0x5d, 0, 0}, 3, true, true},
+	{"bzip2", {'B', 'Z', 'h'}, 3, true, false},
+	{"lzo", {0x89, 'L', 'Z', 'O'}, 4, true, false},
+};
+
+static const struct format *format_of(const uint8_t *packed)
+{
+	for (size_t i = 0; i < sizeof(FORMATS) / sizeof(FORMATS[0]); i++) {
+		if (memcmp(packed, FORMATS[i].magic, FORMATS[i].length) == 0)
+			return &FORMATS[i];
+	}
+	return NULL;
+}
+
+static int bad_payload(const struct bzimage *image, int code, struct error *err)
+{
+	const char *why = code == -EBADMSG ? "is damaged"
+			  : code == -EFBIG ? "is larger than any kernel"
+					   : strerror(-code);
+
+	return error_set(err, EXIT_STATUS_IMAGE, -code, "--kernel %s: the packed kernel in it: %s; take a good copy",
+			 image->path, why);
+}
+
+static int unpack(const struct bzimage *image, const struct buf *packed, struct buf *out, struct error *err)
+{
+	const struct format *format = format_of(packed->data);
+	const uint8_t *end = packed->data + packed->size - SIZE_BYTES;
+	uint32_t told = end[0] | end[1] << 8 | end[2] << 16 | (uint32_t)end[3] << 24;
+	size_t start = out->size;
+	int code;
+
+	if (format == NULL || !format->unpackable)
+		return error_set(err, EXIT_STATUS_IMAGE, ENOTSUP,
+				 "--kernel %s: its payload is packed by %s, which spmvm "
+				 "does not unpack",
+				 image->path, format == NULL ? "an unknown program" : format->name);
+	if (told > PAYLOAD_UNPACKED_MAX)
+		return bad_payload(image, -EFBIG, err);
+	code = decompress(packed->data, packed->size - (format->size_appended ? SIZE_BYTES : 0), told, out);
+	/* more than was told is as wrong as less */
+	if (code == -EFBIG || (code == 0 && out->size - start != told))
+		code = -EBADMSG;
+	return code < 0 ? bad_payload(image, code, err) : 0;
+}
+
+int payload_unpack(const struct bzimage *image, struct buf *out, struct error *err)
+{
+	struct buf packed = {0};
+	size_t before = out->size;
+	int code = 0;
+
+	if (image->payload_size < SMALLEST)
+		return error_set(err, EXIT_STATUS_IMAGE, ENOENT, "--kernel %s: its header names no payload",
+				 image->path);
+	if (buf_extend(&packed, (size_t)image->payload_size) == NULL)
+		code = -ENOMEM;
+	else
+		code = io_pread_all(image->fd, packed.data, packed.size, image->payload_offset);
+	code = code < 0 ? bad_payload(image, code, err) : unpack(image, &packed, out, err);
+	if (code < 0)
+		out->size = before;
+	buf_release(&packed);
+	return code;
+}
