@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* libFuzzer: a kernel file of any bytes, opened and, when its header passes, loaded into a small guest. */
+/* libFuzzer: a kernel file of any bytes, opened and, when its header passes, loaded into a small guest and unpacked. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 
 #include "vmm/base/io.h"
 #include "vmm/boot/linux_boot.h"
+#include "vmm/boot/payload.h"
 
 enum { RAM_SIZE = 8 * 1024 * 1024 };
 
@@ -36,6 +37,16 @@ static void load(const struct bzimage *image)
 	}
 }
 
+static void unpack(const struct bzimage *image)
+{
+	struct buf kernel = {0};
+	struct error err;
+	int code = payload_unpack(image, &kernel, &err);
+
+	assert(code == 0 ? kernel.size <= PAYLOAD_UNPACKED_MAX : kernel.size == 0);
+	buf_release(&kernel);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	int fd = memfd_create("fuzz", MFD_CLOEXEC);
@@ -49,6 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (bzimage_open(&image, path, &err) == 0) {
 		assert(strlen(image.release) < sizeof(image.release));
 		load(&image);
+		unpack(&image);
 		bzimage_release(&image);
 	}
 	close(fd);
