@@ -60,3 +60,14 @@ int kernel_find_modules(const char *kernel, const char *release, char path[PATH_
 	snprintf(path, PATH_MAX, "/lib/modules/%s", release);
 	return access(path, R_OK | X_OK) == 0 ? 0 : -ENOENT;
 }
+
+const char *busybox_find(void)
+{
+	static const char *const PLACES[] = {"/bin/busybox", "/usr/bin/busybox", "/usr/local/bin/busybox"};
+
+	for (size_t i = 0; i < sizeof(PLACES) / sizeof(PLACES[0]); i++) {
+		if (access(PLACES[i], R_OK) == 0)
+			return PLACES[i];
+	}
+	return NULL;
+}

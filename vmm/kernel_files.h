@@ -6,7 +6,7 @@
 
 #include "vmm/base/error.h"
 
-/* Where a host keeps kernels and their modules. */
+/* Where a host keeps kernels, their modules and what the built-in initramfs takes along. */
 
 /*
  * The newest vmlinuz-* in folder ("/boot"), by version number. EXIT_STATUS_IMAGE when there is none, naming the remedy.
@@ -18,5 +18,8 @@ int kernel_find_newest(const char *folder, char path[PATH_MAX], struct error *er
  * /lib/modules. -ENOENT, with no error text, when there are none; path then is the last place that was tried.
  */
 int kernel_find_modules(const char *kernel, const char *release, char path[PATH_MAX]);
+
+/* The host's busybox, or NULL. */
+const char *busybox_find(void);
 
 #endif

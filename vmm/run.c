@@ -84,17 +84,6 @@ static int open_initrd(struct run *run, struct error *err)
 	return 0;
 }
 
-static const char *find_busybox(void)
-{
-	static const char *const PLACES[] = {"/bin/busybox", "/usr/bin/busybox", "/usr/local/bin/busybox"};
-
-	for (size_t i = 0; i < sizeof(PLACES) / sizeof(PLACES[0]); i++) {
-		if (access(PLACES[i], R_OK) == 0)
-			return PLACES[i];
-	}
-	return NULL;
-}
-
 /* The mission's own modules come first, the drivers of the devices that the machine has follow, then what the user asks for. */
 static size_t choose_modules(const struct config *config, struct module_wish *wishes)
 {
@@ -155,7 +144,7 @@ static int build_initrd(struct run *run, struct error *err)
 	struct buf command = {0};
 	struct initramfs_request request = {
 		.wishes = wishes,
-		.busybox = config->command == NULL ? find_busybox() : NULL,
+		.busybox = config->command == NULL ? busybox_find() : NULL,
 		.script = config->script,
 		.files = config->files,
 		.file_count = config->file_count,

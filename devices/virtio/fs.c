@@ -113,15 +113,22 @@ static bool is_legacy(const char *program)
 	return strstr(program, "/qemu/") != NULL;
 }
 
-static int find_program(struct launch *launch, struct error *err)
+const char *virtio_fs_find_program(void)
 {
 	static const char *const PLACES[] = {"/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd"};
 
-	launch->program = launch->options->program;
-	for (size_t i = 0; launch->program == NULL && i < sizeof(PLACES) / sizeof(PLACES[0]); i++) {
+	for (size_t i = 0; i < sizeof(PLACES) / sizeof(PLACES[0]); i++) {
 		if (access(PLACES[i], X_OK) == 0)
-			launch->program = PLACES[i];
+			return PLACES[i];
 	}
+	return NULL;
+}
+
+static int find_program(struct launch *launch, struct error *err)
+{
+	launch->program = launch->options->program;
+	if (launch->program == NULL)
+		launch->program = virtio_fs_find_program();
 	if (launch->program == NULL)
 		return error_set(err, EXIT_STATUS_HOST, ENOENT,
 				 "%s: there is no virtiofsd (/usr/libexec/virtiofsd, /usr/lib/qemu/virtiofsd); install "

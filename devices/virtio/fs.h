@@ -49,6 +49,9 @@ struct virtio_fs {
 int virtio_fs_init(struct virtio_fs *fs, const struct virtio_fs_options *options,
 		   const struct vhost_user_region *regions, size_t region_count, struct error *err);
 
+/* Where virtiofsd is on this host, or NULL. */
+const char *virtio_fs_find_program(void);
+
 /* Ends virtiofsd. Takes NULL, a zeroed and a released one too. */
 void virtio_fs_release(struct virtio_fs *fs);
 

@@ -31,14 +31,10 @@ struct arguments {
 
 /* ---- what the host has, asked before the process is started */
 
-static int find_program(const struct net_options *options, char *path, size_t size, struct error *err)
+int passt_find(char *path, size_t size)
 {
 	const char *at = getenv("PATH");
 
-	if (options->passt != NULL) {
-		snprintf(path, size, "%s", options->passt);
-		return 0;
-	}
 	if (at == NULL || *at == '\0')
 		at = "/usr/local/bin:/usr/bin:/bin";
 	for (;;) {
@@ -49,9 +45,19 @@ static int find_program(const struct net_options *options, char *path, size_t si
 		    access(path, X_OK) == 0)
 			return 0;
 		if (at[part] == '\0')
-			break;
+			return -ENOENT;
 		at += part + 1;
 	}
+}
+
+static int find_program(const struct net_options *options, char *path, size_t size, struct error *err)
+{
+	if (options->passt != NULL) {
+		snprintf(path, size, "%s", options->passt);
+		return 0;
+	}
+	if (passt_find(path, size) == 0)
+		return 0;
 	return error_set(
 		err, EXIT_STATUS_HOST, ENOENT,
 		"%s: user networking needs passt, which is not in $PATH; install the package passt, or use tap=",

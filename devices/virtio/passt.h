@@ -32,6 +32,9 @@ struct passt {
 int passt_start(struct passt *passt, const struct net_options *options, const uint8_t mac[NET_MAC_SIZE],
 		const struct log *log, struct error *err);
 
+/* Finds passt in $PATH; -ENOENT. */
+int passt_find(char *path, size_t size);
+
 /* Ends it. Takes NULL, a zeroed value and one released before. */
 void passt_release(struct passt *passt);
 
