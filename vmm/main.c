@@ -6,6 +6,7 @@
 
 #include "vmm/base/error.h"
 #include "vmm/config.h"
+#include "vmm/doctor.h"
 #include "vmm/options.h"
 #include "vmm/plan.h"
 #include "vmm/run.h"
@@ -34,6 +35,12 @@ static int perform(const struct options *options, int *status, struct error *err
 	if (options->command == COMMAND_VERSION) {
 		puts("spmvm " SPMVM_VERSION);
 		return 0;
+	}
+	if (options->command == COMMAND_DOCTOR) {
+		const struct log log = {.level = options->raw.log_level, .fd = STDERR_FILENO};
+
+		return doctor(options->raw.kernel, options->raw.modules, options->plan_format, &log, stdout, status,
+			      err);
 	}
 	code = config_from(&config, &options->raw, err);
 	if (code < 0)

@@ -7,12 +7,13 @@
 
 #include "vmm/option_values.h"
 
-enum scope { SCOPE_BOTH, SCOPE_RUN, SCOPE_PLAN };
+/* The commands that an option belongs to; sets of these. */
+enum scope { SCOPE_RUN = 1, SCOPE_PLAN = 2, SCOPE_DOCTOR = 4, SCOPE_BOTH = SCOPE_RUN | SCOPE_PLAN, SCOPE_ALL = 7 };
 
 struct option {
 	const char *name;       /* without the dashes */
 	const char *value_name; /* NULL when the option takes no value */
-	enum scope scope;
+	unsigned scope;
 	bool repeatable;
 	int (*parse)(struct options *options, const char *argument, struct error *err);
 };
@@ -25,10 +26,10 @@ static const struct option OPTIONS[] = {
 	{"cpus", "N", SCOPE_BOTH, false, option_cpus},
 	{"numa", "node=N,cpus=LIST", SCOPE_BOTH, true, option_numa},
 	{"distance", "FROM:TO=DISTANCE", SCOPE_BOTH, true, option_distance},
-	{"kernel", "FILE", SCOPE_BOTH, false, option_kernel},
+	{"kernel", "FILE", SCOPE_ALL, false, option_kernel},
 	{"initrd", "FILE", SCOPE_BOTH, false, option_initrd},
 	{"append", "TEXT", SCOPE_BOTH, false, option_append},
-	{"modules", "DIR", SCOPE_BOTH, false, option_modules},
+	{"modules", "DIR", SCOPE_ALL, false, option_modules},
 	{"module", "NAME", SCOPE_BOTH, true, option_module},
 	{"script", "FILE", SCOPE_BOTH, false, option_script},
 	{"file", "PATH[:GUEST_PATH]", SCOPE_BOTH, true, option_file},
@@ -42,10 +43,10 @@ static const struct option OPTIONS[] = {
 	{"vsock", "cid=N", SCOPE_BOTH, false, option_vsock},
 	{"port", "name=NAME,in=PATH,out=PATH", SCOPE_BOTH, true, option_port},
 	{"rng", "on or off", SCOPE_BOTH, false, option_rng},
-	{"log", "LEVEL", SCOPE_BOTH, false, option_log},
+	{"log", "LEVEL", SCOPE_ALL, false, option_log},
 	{"force", NULL, SCOPE_RUN, false, option_force},
 	{"phys-bits", "N", SCOPE_PLAN, false, option_phys_bits},
-	{"format", "text or json", SCOPE_PLAN, false, option_format},
+	{"format", "text or json", SCOPE_PLAN | SCOPE_DOCTOR, false, option_format},
 	{"tables", "DIR", SCOPE_PLAN, false, option_tables},
 };
 enum { OPTION_COUNT = sizeof(OPTIONS) / sizeof(OPTIONS[0]), NAME_MAX_LENGTH = 16 };
@@ -143,28 +144,55 @@ static int unknown_option(struct word word, struct error *err)
 			 word.length > 80 ? 80 : (int)word.length, word.text);
 }
 
+/* The commands that have a word; the others are options. */
+static bool is_command(const char *word, enum command *command)
+{
+	static const struct {
+		const char *word;
+		enum command command;
+	} COMMANDS[] = {{"run", COMMAND_RUN}, {"plan", COMMAND_PLAN}, {"doctor", COMMAND_DOCTOR}};
+
+	for (size_t i = 0; i < sizeof(COMMANDS) / sizeof(COMMANDS[0]); i++) {
+		if (strcmp(word, COMMANDS[i].word) == 0) {
+			*command = COMMANDS[i].command;
+			return true;
+		}
+	}
+	return false;
+}
+
 static int unknown_argument(const struct parser *parser, const char *argument, struct error *err)
 {
-	if (strcmp(argument, "run") == 0 || strcmp(argument, "plan") == 0)
+	enum command ignored;
+
+	if (is_command(argument, &ignored))
 		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
 				 "unexpected '%s' (argument %d): the command comes first; write spmvm %s OPTIONS",
 				 argument, parser->next, argument);
-	return error_set(err, EXIT_STATUS_USAGE, EINVAL,
-			 "unexpected '%.80s' (argument %d): it is no option (spmvm --help lists them); a command for the "
-			 "guest stands behind --",
-			 argument, parser->next);
+	return error_set(
+		err, EXIT_STATUS_USAGE, EINVAL,
+		"unexpected '%.80s' (argument %d): it is no option (spmvm --help lists them); a command for the "
+		"guest stands behind --",
+		argument, parser->next);
 }
 
 /* Whether the option may stand here: in this command, and not a second time. */
 static int check_place(struct parser *parser, const struct option *option, struct error *err)
 {
-	bool is_plan = parser->options->command == COMMAND_PLAN;
+	enum command command = parser->options->command;
 	bool *seen = &parser->seen[option - OPTIONS];
 
-	if (option->scope == SCOPE_PLAN && !is_plan)
+	if (command == COMMAND_DOCTOR && (option->scope & SCOPE_DOCTOR) == 0)
+		return error_set(
+			err, EXIT_STATUS_USAGE, EINVAL,
+			"--%s says nothing to spmvm doctor, which takes --kernel, --modules, --format and --log; "
+			"leave it out",
+			option->name);
+	if (command == COMMAND_RUN && (option->scope & SCOPE_RUN) == 0)
 		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
-				 "--%s belongs to spmvm plan; write spmvm plan OPTIONS or leave it out", option->name);
-	if (option->scope == SCOPE_RUN && is_plan)
+				 "--%s belongs to spmvm plan%s; write spmvm plan OPTIONS or leave it out", option->name,
+				 (option->scope & SCOPE_DOCTOR) != 0 ? " and spmvm doctor" : "");
+	if (command == COMMAND_PLAN && (option->scope & SCOPE_PLAN) == 0)
 		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
 				 "--%s belongs to spmvm run: plan starts no machine; leave it out", option->name);
 	if (*seen && !option->repeatable)
@@ -233,6 +261,9 @@ static int take_command(struct parser *parser, struct error *err)
 	if (parser->next + 1 == parser->argc || parser->argv[parser->next + 1][0] == '\0')
 		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
 				 "no command behind --; write spmvm OPTIONS -- COMMAND [ARGUMENT...]");
+	if (parser->options->command == COMMAND_DOCTOR)
+		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
+				 "spmvm doctor runs no command; leave -- and what follows out");
 	parser->options->raw.command = parser->argv + parser->next + 1;
 	parser->next = parser->argc;
 	return 0;
@@ -273,9 +304,7 @@ int options_parse(struct options *options, int argc, char *const argv[], struct 
 
 	*options = (struct options){.command = COMMAND_RUN, .plan_format = PLAN_TEXT};
 	config_raw_init(&options->raw);
-	if (argc > 1 && strcmp(argv[1], "plan") == 0)
-		options->command = COMMAND_PLAN;
-	if (argc > 1 && (strcmp(argv[1], "run") == 0 || strcmp(argv[1], "plan") == 0))
+	if (argc > 1 && is_command(argv[1], &options->command))
 		parser.next = 2;
 	code = parse_words(&parser, err);
 	if (code < 0)

@@ -8,15 +8,15 @@
 #include "vmm/base/error.h"
 #include "vmm/config.h"
 
-/* The command line: "spmvm [run] OPTIONS" and "spmvm plan OPTIONS". Knows words and numbers, no machine. */
-enum command { COMMAND_RUN, COMMAND_PLAN, COMMAND_HELP, COMMAND_VERSION };
+/* The command line: "spmvm [run] OPTIONS", "spmvm plan OPTIONS" and "spmvm doctor OPTIONS". Knows words and numbers, no machine. */
+enum command { COMMAND_RUN, COMMAND_PLAN, COMMAND_DOCTOR, COMMAND_HELP, COMMAND_VERSION };
 enum plan_format { PLAN_TEXT, PLAN_JSON };
 
 struct options {
 	enum command command;
-	enum plan_format plan_format;
-	const char *plan_tables; /* folder for --tables, or NULL; borrowed from argv */
-	struct config_raw raw;   /* owned */
+	enum plan_format plan_format; /* of the doctor too */
+	const char *plan_tables;      /* folder for --tables, or NULL; borrowed from argv */
+	struct config_raw raw;        /* owned */
 };
 
 /*

@@ -8,9 +8,11 @@ static const char USAGE[] =
 	"  spmvm [run] [OPTIONS]                boot a machine; its console is the terminal\n"
 	"  spmvm [run] [OPTIONS] -- COMMAND...  run a command in a machine, on the host's files\n"
 	"  spmvm plan [OPTIONS]                 show the machine's memory and tables; needs no KVM\n"
+	"  spmvm doctor [OPTIONS]               show what this host and a kernel lack, and what to do\n"
 	"\n"
 	"Options are written --option VALUE or --option=VALUE. SIZE is bytes, or a number with K, M, G or T\n"
-	"(powers of 1024). LIST is such as 0-3,5. plan takes the options of run too, except --force.\n";
+	"(powers of 1024). LIST is such as 0-3,5. plan takes the options of run too, except --force;\n"
+	"doctor takes --kernel, --modules, --format and --log.\n";
 
 static const char MEMORY[] =
 	"\n"
@@ -86,7 +88,7 @@ static const char BOOT[] =
 static const char PLAN[] =
 	"\n"
 	"Plan\n"
-	"  --format text|json             default text\n"
+	"  --format text|json             default text; doctor has it too\n"
 	"  --tables DIR                   write the ACPI tables to DIR, one file each\n"
 	"  --phys-bits N                  the guest's physical address bits, 36 to 52; default: this host's\n"
 	"\n"

@@ -99,6 +99,12 @@ static void commands(void **state)
 	p = parsed("plan --format=text");
 	assert_int_equal(p.options.plan_format, PLAN_TEXT);
 	release(&p);
+	p = parsed("doctor --kernel k --modules m --format json --log debug");
+	assert_int_equal(p.options.command, COMMAND_DOCTOR);
+	assert_int_equal(p.options.plan_format, PLAN_JSON);
+	assert_string_equal(p.options.raw.kernel, "k");
+	assert_string_equal(p.options.raw.modules, "m");
+	release(&p);
 	p = parsed("--help --nonsense");
 	assert_int_equal(p.options.command, COMMAND_HELP);
 	release(&p);
@@ -117,9 +123,20 @@ static void commands_in_the_wrong_place(void **state)
 		       "unexpected 'plan' (argument 3): the command comes first; write spmvm plan OPTIONS");
 	assert_refused("plan run", "unexpected 'run' (argument 2): the command comes first; write spmvm run OPTIONS");
 	assert_refused("--kernel k --format json",
-		       "--format belongs to spmvm plan; write spmvm plan OPTIONS or leave it out");
+		       "--format belongs to spmvm plan and spmvm doctor; write spmvm plan OPTIONS or leave it out");
 	assert_refused("run --tables=x", "--tables belongs to spmvm plan; write spmvm plan OPTIONS or leave it out");
 	assert_refused("--phys-bits 40", "--phys-bits belongs to spmvm plan; write spmvm plan OPTIONS or leave it out");
+	assert_refused(
+		"doctor --spm size=8G,node=1",
+		"--spm says nothing to spmvm doctor, which takes --kernel, --modules, --format and --log; leave it "
+		"out");
+	assert_refused(
+		"doctor --tables x",
+		"--tables says nothing to spmvm doctor, which takes --kernel, --modules, --format and --log; leave "
+		"it out");
+	assert_refused("doctor -- true", "spmvm doctor runs no command; leave -- and what follows out");
+	assert_refused("--cpus 2 doctor",
+		       "unexpected 'doctor' (argument 3): the command comes first; write spmvm doctor OPTIONS");
 	assert_refused("plan --force", "--force belongs to spmvm run: plan starts no machine; leave it out");
 }
 
@@ -364,10 +381,10 @@ static void a_command_ends_the_options(void **state)
 	assert_int_equal(raw->timeout, 60);
 	assert_true(raw->console);
 	release(&p);
-	assert_refused("--spm size=1G,node=1 --",
-		       "no command behind --; write spmvm OPTIONS -- COMMAND [ARGUMENT...]");
+	assert_refused("--spm size=1G,node=1 --", "no command behind --; write spmvm OPTIONS -- COMMAND [ARGUMENT...]");
 	assert_refused("--timeout 0 -- ls", "--timeout 0: 0 is out of range (column 1); use 1 to 31536000");
-	assert_refused("--timeout 5m -- ls", "--timeout 5m: 'm' is not a digit (column 2); use a number from 1 to 31536000");
+	assert_refused("--timeout 5m -- ls",
+		       "--timeout 5m: 'm' is not a digit (column 2); use a number from 1 to 31536000");
 	assert_refused("--rw= -- ls", "--rw '': the value is empty; name a folder or leave the option out");
 	assert_refused("--console=yes", "--console takes no value; leave '=yes' out");
 }
@@ -472,11 +489,11 @@ static void help_fits_the_screen(void **state)
 
 static void help_and_parser_know_the_same_options(void **state)
 {
-	static const char *const NAMES[] = {
-		"--mem ",    "--spm ",    "--maxmem ",  "--cpus ",      "--numa ",   "--distance ", "--kernel ",
-		"--initrd ", "--append ", "--modules ", "--module ",    "--script ", "--file ",     "--serial ",
-		"--force ",  "--format ", "--tables ",  "--phys-bits ", "--log ",    "--help,",     "--version ",
-		"--rw ",     "--timeout ", "--console "};
+	static const char *const NAMES[] = {"--mem ",      "--spm ",    "--maxmem ",    "--cpus ",   "--numa ",
+					    "--distance ", "--kernel ", "--initrd ",    "--append ", "--modules ",
+					    "--module ",   "--script ", "--file ",      "--serial ", "--force ",
+					    "--format ",   "--tables ", "--phys-bits ", "--log ",    "--help,",
+					    "--version ",  "--rw ",     "--timeout ",   "--console "};
 	char *help = help_text();
 
 	(void)state;
@@ -490,7 +507,8 @@ static void help_and_parser_know_the_same_options(void **state)
 		size_t length = strspn(at + 2, "abcdefghijklmnopqrstuvwxyz-");
 
 		snprintf(word, sizeof(word), "--%.*s", (int)length, at + 2);
-		if (strcmp(word, "--option") == 0 || strcmp(word, "--") == 0) /* stands for any of them; and the end of them */
+		if (strcmp(word, "--option") == 0 ||
+		    strcmp(word, "--") == 0) /* stands for any of them; and the end of them */
 			continue;
 		if (parse_line(&options, word, &err) == 0)
 			options_release(&options);
