@@ -16,6 +16,7 @@
 #include "vmm/boot/initramfs.h"
 #include "vmm/boot/linux_boot.h"
 #include "vmm/console.h"
+#include "vmm/kernel_features.h"
 #include "vmm/kernel_files.h"
 #include "vmm/machine.h"
 #include "vmm/workbench.h"
@@ -155,6 +156,8 @@ static int build_initrd(struct run *run, struct error *err)
 		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "no memory for the initramfs");
 	request.wish_count = choose_modules(config, wishes);
 	code = find_modules(run, modules, &request.modules, err);
+	if (code == 0)
+		code = kernel_check_for(config, &run->kernel, request.modules, &run->log, err);
 	if (code < 0)
 		goto out;
 	if (config->command != NULL) {
