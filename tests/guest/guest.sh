@@ -173,6 +173,8 @@ all_to_devdax() {
     done
 }
 
+# A line of /proc/meminfo, in MiB.
+meminfo() { awk -v name="$1:" '$1 == name { print int($2 / 1024) }' /proc/meminfo; }
 to_system_ram() { daxctl reconfigure-device --mode=system-ram "$1" && [ "$(mode_of "$1")" = system-ram ]; }
 to_devdax() { daxctl reconfigure-device --mode=devdax --force "$1" && [ "$(mode_of "$1")" = devdax ]; }
 
