@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hold_memory MIB SEED: takes that much memory, writes all of it, and from then on verifies and rewrites it MiB by MiB, until SIGTERM.
- * Then it verifies all of it once more. Says "filled" when all is written, and at the end how often it went through. Fails at the
- * first word that is not what was written last.
+ * hold_memory MIB SEED: takes that much memory, writes all of it, and from then on verifies and rewrites it MiB by MiB, until
+ * SIGTERM. Then it verifies all of it once more. Says "filled" when all is written, and at the end how much it has rewritten.
+ * Fails at the first word that is not what was written last.
  */
 #include <signal.h>
 #include <stdbool.h>
