@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * records append FILE ACKNOWLEDGEMENTS: appends numbered records to FILE for ever, behind those that are there, syncs each one (by
- * fdatasync(2) and fsync(2) in turns) and only then writes its number as a line to ACKNOWLEDGEMENTS.
+ * records append FILE ACKNOWLEDGEMENTS: appends numbered records to FILE for ever, behind those that are there, syncs each one
+ * (by fdatasync(2) and fsync(2) in turns) and only then writes its number as a line to ACKNOWLEDGEMENTS.
  * records check FILE COUNT: fails unless the first COUNT records are there, each as it was written.
  */
 #include <fcntl.h>
