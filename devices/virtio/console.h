@@ -14,7 +14,8 @@
  * stays in its queue. A descriptor is watched only when it is what we wait for. A turn of the main loop moves at most
  * VIRTIO_CONSOLE_TURN_MAX bytes a port and direction.
  *
- * Opening and closing: the guest hears PORT_OPEN when a host side is attached, and its end when that side is at its end of file (after the last of its bytes)
+ * Opening and closing: a driver that has added all ports hears of them in the order of their numbers (guest/init counts on it). The guest hears PORT_OPEN when a
+ * host side is attached, and its end when that side is at its end of file (after the last of its bytes)
  * or does not take bytes any more. Linux then lets readers see end of file, and lets writers wait. What the guest has sent before that is still
  * delivered. While no host side can take bytes, those of the guest are dropped. A guest process that closes the port loses what it has not
  * read, as that is in the guest already.

@@ -122,36 +122,47 @@ enum { TRIES = 1000, TRY_US = 5 * 1000 };
 /* The ports are opened once and for all: Linux gives each to one opener. */
 static int ports[STREAM_COUNT] = {-1, -1, -1}, control = -1;
 
-/* Opens a port, which may turn up a moment behind its driver, and waits until the host's side is there: before, it reads as if it had ended. */
+/* Opens a port, which may turn up a moment behind its driver. */
 static int open_port(const char *name, int flags)
 {
-	struct pollfd port = {.fd = -1};
 	char path[128];
+	int fd = -1;
 
 	snprintf(path, sizeof(path), "/dev/virtio-ports/%s", name);
-	for (int i = 0; i < TRIES && port.fd < 0; i++) {
+	for (int i = 0; i < TRIES && fd < 0; i++) {
 		if (i > 0)
 			usleep(TRY_US);
 		ports_link();
-		port.fd = open(path, flags | O_NONBLOCK | O_CLOEXEC);
+		fd = open(path, flags | O_NONBLOCK | O_CLOEXEC);
 	}
-	if (port.fd < 0) {
+	if (fd < 0) {
 		say("cannot open %s: %s", path, strerror(errno));
 		machine_exit(GUEST_EXIT_NOT_STARTED);
 	}
+	return fd;
+}
+
+/*
+ * A port reads as if it had ended until the kernel has heard that the host's side is there. It hears that of one port after the other, and of the control
+ * port last; and that one does not end, as a stdin may do at once.
+ */
+static void wait_for_host(void)
+{
+	struct pollfd port = {.fd = control};
+
 	for (int i = 0; i < TRIES && poll(&port, 1, 0) == 1 && (port.revents & POLLHUP) != 0; i++)
 		usleep(TRY_US);
-	return port.fd;
 }
 
 void command_open_ports(void)
 {
 	ports[ERR] = open_port(GUEST_PORT_STDERR, O_WRONLY);
+	control = open_port(GUEST_PORT_CONTROL, O_RDONLY);
+	wait_for_host();
 	/* from here on what init says reaches the user */
 	dup2(ports[ERR], STDERR_FILENO);
 	ports[IN] = open_port(GUEST_PORT_STDIN, O_RDONLY);
 	ports[OUT] = open_port(GUEST_PORT_STDOUT, O_WRONLY);
-	control = open_port(GUEST_PORT_CONTROL, O_RDONLY);
 }
 
 /* The command's side of its streams, and ours. */
