@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include "devices/virtio/mmio.h"
 #include "vmm/base/io.h"
 #include "vmm/machine_state.h"
 
@@ -309,6 +311,8 @@ static int plug_devices(struct machine *machine, struct error *err)
 
 	for (size_t i = 0; code == 0 && i < machine->board->device_count; i++)
 		code = plug(machine, i, err);
+	if (code == 0)
+		code = machine_share_registers(machine, err);
 	return code;
 }
 
@@ -373,8 +377,9 @@ static int build(struct machine *machine, struct error *err)
 	int code;
 
 	machine->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	machine->swallow_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	machine->room_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (machine->wake_fd < 0 || machine->room_fd < 0)
+	if (machine->wake_fd < 0 || machine->swallow_fd < 0 || machine->room_fd < 0)
 		return error_set(err, EXIT_STATUS_HOST, errno, "cannot make an eventfd: %s", strerror(errno));
 	code = open_backends(machine, err);
 	if (code == 0)
@@ -411,6 +416,7 @@ int machine_new(struct machine **machine, const struct board *board, struct kvm_
 	self->log = log;
 	self->hotplug.fd = -1;
 	self->wake_fd = -1;
+	self->swallow_fd = -1;
 	self->room_fd = -1;
 	for (int i = 0; i < BOARD_DEVICES_MAX; i++)
 		self->irq_fds[i] = -1;
@@ -440,6 +446,8 @@ void machine_free(struct machine *machine)
 	for (int i = 0; i < BOARD_DEVICES_MAX; i++)
 		io_close(&machine->irq_fds[i]);
 	kvm_release(machine->kvm);
+	if (machine->registers != NULL)
+		munmap(machine->registers, BOARD_DEVICES_MAX * VIRTIO_MMIO_PAGE);
 	guest_mem_release(&machine->memory);
 	for (size_t i = 0; i < machine->backend_count; i++)
 		backend_release(&machine->backends[i]);
@@ -447,6 +455,7 @@ void machine_free(struct machine *machine)
 	backend_release(&machine->hotplug);
 	free(machine->shared);
 	io_close(&machine->wake_fd);
+	io_close(&machine->swallow_fd);
 	io_close(&machine->room_fd);
 	buf_release(&machine->crash);
 	free(machine);

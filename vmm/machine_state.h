@@ -51,6 +51,9 @@ struct machine {
 	bool serial_ready, pci_host_ready; /* they hold a lock to be released */
 	struct virtio_device *virtio[CONFIG_VIRTIO_MAX];
 	size_t virtio_count;
+	uint8_t *
+		registers; /* a page for each of them, which the guest reads without an exit; NULL when KVM cannot do that */
+	int swallow_fd;                 /* eventfd that nobody reads: what KVM writes to it is dropped */
 	int irq_fds[BOARD_DEVICES_MAX]; /* eventfds behind KVM_IRQFD, by the board's devices; -1 when unset */
 
 	struct machine_vcpu *vcpus;
@@ -82,6 +85,9 @@ int machine_create_virtio(struct machine *machine, const struct config_device *c
 /* Has KVM turn the device's kicks into its eventfds, and gives it its interrupt. */
 int machine_connect_virtio(struct machine *machine, struct virtio_device *device, struct range registers,
 			   struct dev_irq irq, struct error *err);
+
+/* Lets the guest read the registers of all of them without an exit, where KVM can do that. Once, when each of them is connected. */
+int machine_share_registers(struct machine *machine, struct error *err);
 
 /* Asks the guest for bytes of hotplug memory, rounded down to what there can be. Main thread. */
 void machine_request_memory(struct machine *machine, uint64_t bytes);

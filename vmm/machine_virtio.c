@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -330,6 +331,44 @@ int machine_connect_virtio(struct machine *machine, struct virtio_device *device
 	for (unsigned i = 0; code == 0 && i < device->queue_count; i++)
 		code = kvm_add_ioeventfd(machine->kvm, device->kick_fds[i], registers.start + VIRTIO_MMIO_QUEUE_NOTIFY,
 					 i, err);
+	/* see devices/virtio/mmio.h */
+	device->always_used = true;
+	if (code == 0)
+		code = kvm_add_ioeventfd(machine->kvm, machine->swallow_fd, registers.start + VIRTIO_MMIO_INTERRUPT_ACK,
+					 VIRTIO_MMIO_ACK_USED, err);
+	return code;
+}
+
+/* Pages side by side are one memslot: making one can take long. The devices' pages are in the order in which they were made. */
+int machine_share_registers(struct machine *machine, struct error *err)
+{
+	size_t count = machine->virtio_count, next;
+	int code = 0;
+
+	if (count == 0 || !machine->kvm->limits.readonly_memory)
+		return 0;
+	/* shared, so that starting a process does not make a copy of it */
+	machine->registers = mmap(NULL, BOARD_DEVICES_MAX * VIRTIO_MMIO_PAGE, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (machine->registers == MAP_FAILED) {
+		machine->registers = NULL;
+		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "out of memory while building the machine");
+	}
+	for (size_t first = 0; code == 0 && first < count; first = next + 1) {
+		for (next = first; next < count && !machine->virtio[next]->class->wide_config; next++) {
+			struct virtio_device *device = machine->virtio[next];
+
+			pthread_mutex_lock(&device->lock);
+			device->registers = machine->registers + next * VIRTIO_MMIO_PAGE;
+			virtio_mmio_publish(device);
+			pthread_mutex_unlock(&device->lock);
+		}
+		if (next > first)
+			code = kvm_add_readonly_memslot(machine->kvm,
+							(struct range){BOARD_VIRTIO_BASE + first * VIRTIO_MMIO_PAGE,
+								       (next - first) * VIRTIO_MMIO_PAGE},
+							machine->registers + first * VIRTIO_MMIO_PAGE, err);
+	}
 	return code;
 }
 

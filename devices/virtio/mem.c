@@ -198,6 +198,7 @@ static const struct virtio_class MEM_CLASS = {
 	.name = "mem",
 	.id = VIRTIO_ID_MEM,
 	.config_size = sizeof(struct virtio_mem_config),
+	.wide_config = true, /* the sizes */
 	.read_config = read_config,
 	.kick = kick,
 };

@@ -19,7 +19,7 @@ enum {
 	QUEUE_READY = 0x044,
 	QUEUE_NOTIFY = VIRTIO_MMIO_QUEUE_NOTIFY,
 	INTERRUPT_STATUS = 0x060,
-	INTERRUPT_ACK = 0x064,
+	INTERRUPT_ACK = VIRTIO_MMIO_INTERRUPT_ACK,
 	STATUS = 0x070,
 	QUEUE_DESC_LOW = 0x080,
 	QUEUE_DESC_HIGH = 0x084,
@@ -36,7 +36,7 @@ enum {
 #define MAGIC  0x74726976u /* "virt" */
 #define VENDOR 0x4d505653u /* "SVPM": any number will do */
 
-enum { MMIO_VERSION = 2, USED_BUFFER = 1 };
+enum { MMIO_VERSION = 2, USED_BUFFER = VIRTIO_MMIO_ACK_USED };
 
 /* The queue that the driver has selected, or NULL for one that is not there. */
 static struct virtq *selected(struct virtio_device *device)
@@ -65,6 +65,8 @@ static uint32_t read_register(struct virtio_device *device, uint64_t offset)
 		return queue != NULL ? VIRTQ_SIZE_MAX : 0;
 	case QUEUE_READY:
 		return queue != NULL && queue->ready;
+	case INTERRUPT_STATUS:
+		return atomic_load(&device->interrupt_status);
 	case STATUS:
 		return device->status;
 	case CONFIG_GENERATION:
@@ -73,6 +75,31 @@ static uint32_t read_register(struct virtio_device *device, uint64_t offset)
 		/* a shared memory region that is not there has the length of all ones (§4.2.2, SHMLen) */
 		return offset >= SHM_LEN_LOW && offset <= SHM_BASE_HIGH ? UINT32_MAX : 0;
 	}
+}
+
+/* Whole words, because the guest reads them meanwhile. */
+static void publish_word(struct virtio_device *device, uint64_t offset, uint32_t value)
+{
+	__atomic_store_n((uint32_t *)(void *)(device->registers + offset), value, __ATOMIC_RELEASE);
+}
+
+void virtio_mmio_publish(struct virtio_device *device)
+{
+	uint8_t config[VIRTIO_MMIO_PAGE - CONFIG] = {0};
+	size_t size = device->class->config_size;
+	uint32_t word;
+
+	if (device->registers == NULL)
+		return;
+	if (size > 0)
+		device->class->read_config(device, 0, config, size);
+	for (size_t at = 0; at < size; at += sizeof(word)) {
+		memcpy(&word, config + at, sizeof(word));
+		publish_word(device, CONFIG + at, word);
+	}
+	/* registers that can only be written read as 0 */
+	for (uint64_t offset = 0; offset < CONFIG; offset += sizeof(word))
+		publish_word(device, offset, read_register(device, offset));
 }
 
 static void reset(struct virtio_device *device)
@@ -100,6 +127,8 @@ static void start(struct virtio_device *device)
 			return;
 		}
 	}
+	if (device->always_used)
+		atomic_fetch_or(&device->interrupt_status, USED_BUFFER);
 	if (device->class->activate != NULL && device->class->activate(device) < 0)
 		virtio_needs_reset(device, "the device cannot start");
 }
@@ -250,7 +279,7 @@ static uint64_t mmio_read(void *context, uint64_t offset, unsigned size)
 
 	/* the two registers of an interrupt handler do not wait for the main thread, which may be at work for this device */
 	if (offset == INTERRUPT_STATUS && size == 4)
-		return atomic_load(&device->interrupt_status) | (device->always_used ? USED_BUFFER : 0);
+		return atomic_load(&device->interrupt_status);
 	pthread_mutex_lock(&device->lock);
 	if (in_config(device, offset, size))
 		device->class->read_config(device, (size_t)(offset - CONFIG), (uint8_t *)&value, size);
@@ -265,8 +294,11 @@ static void mmio_write(void *context, uint64_t offset, unsigned size, uint64_t v
 	struct virtio_device *device = context;
 
 	if (offset == INTERRUPT_ACK && size == 4) {
+		if (device->always_used)
+			value &= ~(uint64_t)USED_BUFFER;
 		atomic_fetch_and(&device->interrupt_status, ~(uint32_t)value);
-		return;
+		if (device->registers == NULL)
+			return;
 	}
 	pthread_mutex_lock(&device->lock);
 	if (in_config(device, offset, size)) {
@@ -275,6 +307,7 @@ static void mmio_write(void *context, uint64_t offset, unsigned size, uint64_t v
 	} else if (offset < CONFIG && size == 4) {
 		write_register(device, offset, (uint32_t)value);
 	}
+	virtio_mmio_publish(device);
 	pthread_mutex_unlock(&device->lock);
 }
 

@@ -14,4 +14,22 @@
 /* The registers of struct virtio_device, for the bus. Any vcpu thread. */
 extern const struct bus_ops VIRTIO_MMIO_OPS;
 
+/*
+ * An interrupt without an exit to this process. Linux's handler reads InterruptStatus and writes what it has read to InterruptACK, for each one.
+ *
+ * The read: no register changes by being read, so all of them can be a page of memory that the guest may read and not write (KVM_MEM_READONLY): writes
+ * still come here, or to an eventfd. device->registers is that page; virtio_mmio_publish() brings it up to date, in whole words, with the lock held. A field
+ * of 64 bits that changes could be read in halves then, as ConfigGeneration cannot change together with it: no page for such a class (wide_config).
+ *
+ * The write: with device->always_used, bit 0 of InterruptStatus stays set and acknowledging it does nothing, so KVM can drop the write of exactly this bit
+ * (VIRTIO_MMIO_ACK_USED). That is right because nothing hangs on the bit: the interrupts are edges (the DSDT says so, irqfd pulses them), so there is no line to
+ * take down, and an edge that comes between the handler's read and its write is kept by the APIC and runs the handler again. A bit that is set
+ * without reason makes the driver look at its used rings, as a spurious interrupt does; Linux's vring_interrupt() returns when they are empty. Bit
+ * 1, the configuration, is exact: a write with it comes here.
+ */
+#define VIRTIO_MMIO_INTERRUPT_ACK 0x064
+#define VIRTIO_MMIO_ACK_USED      1u
+
+void virtio_mmio_publish(struct virtio_device *device);
+
 #endif

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "devices/virtio/mmio.h"
 #include "vmm/base/io.h"
 
 enum { INTERRUPT_USED = 1, INTERRUPT_CONFIG = 2 };
@@ -88,11 +89,14 @@ void virtio_interrupt(struct virtio_device *device, unsigned queue)
 
 void virtio_config_changed(struct virtio_device *device)
 {
+	bool runs = (device->status & VIRTIO_STATUS_DRIVER_OK) != 0;
+
 	device->config_generation++;
-	if ((device->status & VIRTIO_STATUS_DRIVER_OK) == 0)
-		return;
-	atomic_fetch_or(&device->interrupt_status, INTERRUPT_CONFIG);
-	dev_irq_pulse(&device->irq);
+	if (runs)
+		atomic_fetch_or(&device->interrupt_status, INTERRUPT_CONFIG);
+	virtio_mmio_publish(device);
+	if (runs)
+		dev_irq_pulse(&device->irq);
 }
 
 void virtio_needs_reset(struct virtio_device *device, const char *why)

@@ -57,6 +57,8 @@ struct virtio_class {
 	 * Device configuration (§2.5): size bytes at offset, which lie within config_size. write may be NULL: writes are ignored.
 	 */
 	size_t config_size;
+	/* fields of more than 32 bits change while the driver may read them: every read must come here (see registers) */
+	bool wide_config;
 	void (*read_config)(struct virtio_device *device, size_t offset, uint8_t *bytes, size_t size);
 	void (*write_config)(struct virtio_device *device, size_t offset, const uint8_t *bytes, size_t size);
 	/* DRIVER_OK: the queues that are ready were started. -errno makes the device NEEDS_RESET. May be NULL. */
@@ -107,8 +109,12 @@ struct virtio_device {
 
 	struct dev_irq irq;
 	atomic_uint interrupt_status; /* §4.2.2, InterruptStatus: 1 used buffer, 2 configuration change */
-	/* a vhost back end interrupts behind our back: InterruptStatus always says "used buffer" */
+	/*
+	 * Interrupts come from a vhost back end behind our back, or the driver's acknowledgement of them goes nowhere: from DRIVER_OK to the reset
+	 * InterruptStatus says "used buffer". See devices/virtio/mmio.h.
+	 */
 	atomic_bool always_used;
+	uint8_t *registers; /* the page that the guest reads instead of asking us, or NULL; borrowed */
 
 	/* registers that select or are halves of something (§4.2.2) */
 	uint32_t device_features_select, driver_features_select, queue_select;

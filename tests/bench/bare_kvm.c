@@ -62,7 +62,7 @@ static int open_kvm(union cpuid *cpuid, size_t *run_size)
 		KVM_CAP_USER_MEMORY, KVM_CAP_EXT_CPUID,          KVM_CAP_SET_TSS_ADDR, KVM_CAP_SET_IDENTITY_MAP_ADDR,
 		KVM_CAP_IRQCHIP,     KVM_CAP_IRQ_ROUTING,        KVM_CAP_IRQFD,        KVM_CAP_IMMEDIATE_EXIT,
 		KVM_CAP_NR_VCPUS,    KVM_CAP_MAX_VCPUS,          KVM_CAP_MAX_VCPU_ID,  KVM_CAP_NR_MEMSLOTS,
-		KVM_CAP_X2APIC_API,  KVM_CAP_TSC_DEADLINE_TIMER,
+		KVM_CAP_X2APIC_API,  KVM_CAP_TSC_DEADLINE_TIMER, KVM_CAP_READONLY_MEM,
 	};
 	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
@@ -173,6 +173,23 @@ static void add_events(int vm, uint32_t irqfds, uint32_t ioeventfds)
 	}
 }
 
+/* The page of their registers, which the guest reads without an exit. */
+static void add_registers(int vm)
+{
+	struct kvm_userspace_memory_region memslot = {
+		.slot = REGIONS_MAX,
+		.flags = KVM_MEM_READONLY,
+		.guest_phys_addr = MMIO,
+		.memory_size = 4096,
+	};
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		err(1, "registers");
+	memslot.userspace_addr = (uintptr_t)page;
+	CALL(vm, KVM_SET_USER_MEMORY_REGION, &memslot);
+}
+
 static int create_vcpu(int vm, const union cpuid *cpuid, size_t run_size)
 {
 	union msrs msrs = {.table.nmsrs = 2};
@@ -247,6 +264,7 @@ int main(int argc, char *argv[])
 	vm = create_vm(kvm);
 	ram = add_memory(vm, regions, count);
 	add_events(vm, (uint32_t)atoi(argv[3]), (uint32_t)atoi(argv[4]));
+	add_registers(vm);
 	vcpu = create_vcpu(vm, &cpuid, run_size);
 	load(ram, &regions[0], argv[1], argv[2]);
 	CALL(vcpu, KVM_GET_SREGS, &sregs);

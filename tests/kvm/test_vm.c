@@ -40,6 +40,45 @@ static void two_memslots(void **state)
 	munmap(page, 4096);
 }
 
+/* Registers that are memory to read (devices/virtio/mmio.h): a read does not come here, a write does, or goes to its eventfd. */
+static void readonly_memslot(void **state)
+{
+	static const uint8_t code[] = {
+		0x66, 0xa1, 0x60, 0x90,             /* mov eax, [0x9060] */
+		0x66, 0xe7, 0x80,                   /* out 0x80, eax */
+		0x66, 0xb8, 0x01, 0x00, 0x00, 0x00, /* mov eax, 1 */
+		0x66, 0xa3, 0x64, 0x90,             /* mov [0x9064], eax */
+		0x66, 0xb8, 0x03, 0x00, 0x00, 0x00, /* mov eax, 3 */
+		0x66, 0xa3, 0x64, 0x90,             /* mov [0x9064], eax */
+		0x66, 0xa1, 0x60, 0x90,             /* mov eax, [0x9060] */
+		0x66, 0xe7, 0x80,                   /* out 0x80, eax */
+	};
+	struct guest *guest = guest_new();
+	uint32_t *page = page_new();
+	int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	eventfd_t count;
+
+	(void)state;
+	if (!guest->vm.limits.readonly_memory) {
+		print_message("SKIPPED: this KVM has no KVM_CAP_READONLY_MEM\n");
+		skip();
+	}
+	guest_ok(kvm_add_readonly_memslot(&guest->vm, (struct range){0x9000, 4096}, page, &guest_err));
+	guest_ok(kvm_add_ioeventfd(&guest->vm, event, 0x9064, 1, &guest_err));
+	page[0x60 / 4] = 0x1234567;
+	guest_start_real(guest, code, sizeof(code));
+	guest_writes(&guest->vcpu, KVM_EXIT_KIND_IO, GUEST_PORT, 4, 0x1234567);
+	page[0x60 / 4] = 0x89abcde;
+	guest_writes(&guest->vcpu, KVM_EXIT_KIND_MMIO, 0x9064, 4, 3);
+	assert_int_equal(eventfd_read(event, &count), 0);
+	assert_int_equal(count, 1);
+	guest_writes(&guest->vcpu, KVM_EXIT_KIND_IO, GUEST_PORT, 4, 0x89abcde);
+	assert_int_equal(page[0x64 / 4], 0);
+	guest_free(guest);
+	close(event);
+	munmap(page, 4096);
+}
+
 static void memslot_errors(void **state)
 {
 	struct guest *guest = guest_new();
@@ -159,8 +198,11 @@ static void irqfd_errors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(two_memslots),    cmocka_unit_test(memslot_errors),
-		cmocka_unit_test(pics_are_masked), cmocka_unit_test(irqfd_wakes_halted_guest),
+		cmocka_unit_test(two_memslots),
+		cmocka_unit_test(readonly_memslot),
+		cmocka_unit_test(memslot_errors),
+		cmocka_unit_test(pics_are_masked),
+		cmocka_unit_test(irqfd_wakes_halted_guest),
 		cmocka_unit_test(irqfd_errors),
 	};
 

@@ -31,6 +31,7 @@ void fake_kvm_reset(void)
 			   .max_vcpus = 255,
 			   .max_vcpu_id = 4096,
 			   .max_memslots = FAKE_MEMSLOTS_MAX,
+			   .readonly_memory = true,
 			   .hardware = true,
 			   .backend = "kvm_fake"},
 	};
@@ -109,9 +110,10 @@ void kvm_release(struct kvm_vm *vm)
 	kvm_init(vm);
 }
 
-int kvm_add_memslot(struct kvm_vm *vm, struct range gpa, void *hva, struct error *err)
+static int add_memslot(const char *call, const struct kvm_vm *vm, struct range gpa, void *hva, bool readonly,
+		       struct error *err)
 {
-	int code = fails("kvm_add_memslot", err);
+	int code = fails(call, err);
 
 	must(vm->vm_fd >= 0 && fake_kvm.memslot_count < FAKE_MEMSLOTS_MAX);
 	if (code < 0)
@@ -119,8 +121,20 @@ int kvm_add_memslot(struct kvm_vm *vm, struct range gpa, void *hva, struct error
 	for (size_t i = 0; i < fake_kvm.memslot_count; i++)
 		must(!range_overlaps(fake_kvm.memslots[i].gpa, gpa));
 	fake_kvm.memslots[fake_kvm.memslot_count].gpa = gpa;
+	fake_kvm.memslots[fake_kvm.memslot_count].readonly = readonly;
 	fake_kvm.memslots[fake_kvm.memslot_count++].hva = hva;
 	return 0;
+}
+
+int kvm_add_memslot(struct kvm_vm *vm, struct range gpa, void *hva, struct error *err)
+{
+	return add_memslot("kvm_add_memslot", vm, gpa, hva, false, err);
+}
+
+int kvm_add_readonly_memslot(struct kvm_vm *vm, struct range gpa, void *hva, struct error *err)
+{
+	must(vm->limits.readonly_memory);
+	return add_memslot("kvm_add_readonly_memslot", vm, gpa, hva, true, err);
 }
 
 int kvm_add_irqfd(struct kvm_vm *vm, int eventfd, uint32_t gsi, struct error *err)

@@ -27,6 +27,7 @@ struct fake_kvm {
 	struct {
 		struct range gpa;
 		uint8_t *hva;
+		bool readonly;
 	} memslots[FAKE_MEMSLOTS_MAX];
 	size_t memslot_count;
 	struct {

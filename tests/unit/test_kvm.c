@@ -286,12 +286,13 @@ static void limits(void **state)
 	assert_int_equal(all.max_vcpus, 64);
 	assert_int_equal(all.max_vcpu_id, 256);
 	assert_int_equal(all.max_memslots, 509);
-	assert_true(all.tsc_deadline && all.x2apic_ids);
+	assert_true(all.tsc_deadline && all.x2apic_ids && all.readonly_memory);
 	assert_int_equal(limits_without(KVM_CAP_MAX_VCPUS).max_vcpus, 2);
 	assert_int_equal(limits_without(KVM_CAP_MAX_VCPU_ID).max_vcpu_id, 64);
 	assert_int_equal(limits_without(KVM_CAP_NR_MEMSLOTS).max_memslots, 32);
 	assert_false(limits_without(KVM_CAP_TSC_DEADLINE_TIMER).tsc_deadline);
 	assert_false(limits_without(KVM_CAP_X2APIC_API).x2apic_ids);
+	assert_false(limits_without(KVM_CAP_READONLY_MEM).readonly_memory);
 }
 
 static void create_vm_is_interrupted_or_busy(void **state)

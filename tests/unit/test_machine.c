@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "devices/virtio/mmio.h"
+
 static struct run run_steps(const char *line, struct fake_step *steps, size_t count)
 {
 	struct run run;
@@ -156,7 +158,9 @@ static void check_memslots(const char *line, size_t expected)
 
 	fake_kvm_reset();
 	power_off_at_once(line);
-	assert_int_equal(fake_kvm.memslot_count, expected);
+	/* behind them the devices' registers, see registers_are_readable() */
+	assert_int_equal(fake_kvm.memslot_count, expected + 1);
+	assert_true(fake_kvm.memslots[expected].readonly);
 	machine = line_new(line);
 	for (; first < machine.board->layout.region_count; first += count) {
 		count = layout_run(&machine.board->layout, first, &run);
@@ -186,6 +190,56 @@ static void memslots_are_few(void **state)
 }
 
 /* COM1 has its pin to itself; no eventfd serves two. */
+/* How many memslots of registers there are, and that they have neither more nor less than the pages in the list. */
+static void check_registers(const char *line, bool readonly_memory, size_t expected, const uint64_t *pages,
+			    size_t count)
+{
+	size_t slots = 0, found = 0;
+
+	fake_kvm_reset();
+	fake_kvm.limits.readonly_memory = readonly_memory;
+	power_off_at_once(line);
+	for (size_t i = 0; i < fake_kvm.memslot_count; i++) {
+		if (!fake_kvm.memslots[i].readonly)
+			continue;
+		slots++;
+		for (uint64_t at = 0; at < fake_kvm.memslots[i].gpa.size; at += VIRTIO_MMIO_PAGE) {
+			assert_true(found < count);
+			assert_int_equal(fake_kvm.memslots[i].gpa.start + at,
+					 BOARD_VIRTIO_BASE + pages[found++] * VIRTIO_MMIO_PAGE);
+		}
+	}
+	assert_int_equal(slots, expected);
+	assert_int_equal(found, count);
+}
+
+/* virtio-mem's configuration would be read in halves, so its page is not among them. */
+static void registers_are_readable(void **state)
+{
+	(void)state;
+	check_registers("", true, 1, (const uint64_t[]){0}, 1);
+	check_registers("", false, 0, NULL, 0);
+	check_registers("--rng off", true, 0, NULL, 0);
+	check_registers("--mem 1G --maxmem 2G --port name=a,in=/dev/null", true, 2, (const uint64_t[]){0, 2}, 2);
+}
+
+/* KVM drops the acknowledgement of used buffers, and nothing else. */
+static void acknowledgements_are_dropped(void **state)
+{
+	size_t found = 0;
+
+	(void)state;
+	fake_kvm_reset();
+	power_off_at_once("");
+	for (size_t i = 0; i < fake_kvm.kick_count; i++) {
+		if (fake_kvm.kicks[i].gpa != BOARD_VIRTIO_BASE + VIRTIO_MMIO_INTERRUPT_ACK)
+			continue;
+		assert_int_equal(fake_kvm.kicks[i].value, 1);
+		found++;
+	}
+	assert_int_equal(found, 1);
+}
+
 static void interrupts_have_their_pins(void **state)
 {
 	(void)state;
@@ -304,6 +358,8 @@ int main(void)
 		cmocka_unit_test(a_failing_kvm_run_is_an_error),
 		cmocka_unit_test(accesses_reach_the_devices),
 		cmocka_unit_test(memslots_are_few),
+		cmocka_unit_test(registers_are_readable),
+		cmocka_unit_test(acknowledgements_are_dropped),
 		cmocka_unit_test(interrupts_have_their_pins),
 		cmocka_unit_test(processors_are_where_the_board_says),
 		cmocka_unit_test(the_boot_processor_starts_in_the_kernel),

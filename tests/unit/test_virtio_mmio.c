@@ -6,6 +6,7 @@
 #include "tests/unit/virtio_echo.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sys/resource.h>
 
 enum { SIZE = 8 };
@@ -446,15 +447,74 @@ static void test_init_without_descriptors(void **state)
 	assert_int_equal(echo.resets, 1);
 }
 
-static void test_vhost_interrupts(void **state)
+/* Bit 0 has no state then: it is there while the device runs, and goes with a reset. */
+static void test_always_used(void **state)
 {
 	struct guest *guest = *state;
-	const struct virtio_driver *driver = &guest->driver;
+	struct virtio_driver *driver = &guest->driver;
 
 	guest->echo.device.always_used = true;
+	assert_true(driver_start(driver, DRIVER_ALL_FEATURES, SIZE));
 	assert_int_equal(driver_read(driver, DRIVER_REG_INTERRUPT_STATUS), 1);
 	driver_write(driver, DRIVER_REG_INTERRUPT_ACK, 1);
 	assert_int_equal(driver_read(driver, DRIVER_REG_INTERRUPT_STATUS), 1);
+	virtio_config_changed(&guest->echo.device);
+	assert_int_equal(driver_read(driver, DRIVER_REG_INTERRUPT_STATUS), 3);
+	driver_write(driver, DRIVER_REG_INTERRUPT_ACK, 3);
+	assert_int_equal(driver_read(driver, DRIVER_REG_INTERRUPT_STATUS), 1);
+	driver_reset(driver);
+	assert_int_equal(driver_read(driver, DRIVER_REG_INTERRUPT_STATUS), 0);
+}
+
+/* The page that the guest reads is what an access would give, at every word. */
+static void check_page(const struct guest *guest, const uint8_t *page)
+{
+	for (uint64_t offset = 0; offset < DRIVER_REG_CONFIG; offset += 4) {
+		uint32_t word;
+
+		memcpy(&word, page + offset, sizeof(word));
+		if (driver_read(&guest->driver, offset) != word)
+			fail_msg("register 0x%03" PRIx64 " is 0x%x in the page", offset, word);
+	}
+	for (size_t i = 0; i < ECHO_CONFIG; i++)
+		assert_int_equal(page[DRIVER_REG_CONFIG + i],
+				 VIRTIO_MMIO_OPS.read(guest->driver.device, DRIVER_REG_CONFIG + i, 1));
+}
+
+/* Whatever is written, and whatever the device changes by itself. */
+static void test_page(void **state)
+{
+	static uint8_t page[VIRTIO_MMIO_PAGE] __attribute__((aligned(4096)));
+	struct guest *guest = *state;
+	struct virtio_device *device = &guest->echo.device;
+	struct virtio_driver *driver = &guest->driver;
+	uint64_t random = 1;
+
+	device->always_used = true;
+	device->registers = page;
+	virtio_mmio_publish(device);
+	check_page(guest, page);
+	assert_true(driver_start(driver, DRIVER_ALL_FEATURES, SIZE));
+	check_page(guest, page);
+	assert_int_equal(page[DRIVER_REG_INTERRUPT_STATUS], 1);
+	guest->echo.config[3]++;
+	virtio_config_changed(device);
+	check_page(guest, page);
+	assert_int_equal(page[DRIVER_REG_INTERRUPT_STATUS], 3);
+	driver_write(driver, DRIVER_REG_INTERRUPT_ACK, 3);
+	check_page(guest, page);
+	assert_int_equal(page[DRIVER_REG_INTERRUPT_STATUS], 1);
+	virtio_needs_reset(device, "a test");
+	check_page(guest, page);
+	assert_int_equal(page[DRIVER_REG_STATUS] & VIRTIO_STATUS_NEEDS_RESET, VIRTIO_STATUS_NEEDS_RESET);
+	for (unsigned i = 0; i < 2000; i++) {
+		random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
+		driver_write(driver, (random >> 40) % 0x48 * 4, (uint32_t)(random >> 32) % 20);
+		check_page(guest, page);
+	}
+	driver_reset(driver);
+	check_page(guest, page);
+	device->registers = NULL;
 }
 
 int main(void)
@@ -475,7 +535,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_odd_widths_do_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_resets_in_the_middle, set_up, tear_down),
 		cmocka_unit_test(test_init_without_descriptors),
-		cmocka_unit_test_setup_teardown(test_vhost_interrupts, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_always_used, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_page, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

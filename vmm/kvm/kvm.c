@@ -82,6 +82,7 @@ static void read_limits(struct kvm_limits *limits, int kvm_fd)
 	limits->max_memslots = count_of(kvm_fd, KVM_CAP_NR_MEMSLOTS, 32);
 	limits->tsc_deadline = count_of(kvm_fd, KVM_CAP_TSC_DEADLINE_TIMER, 0) > 0;
 	limits->x2apic_ids = (count_of(kvm_fd, KVM_CAP_X2APIC_API, 0) & ids) == (unsigned)ids;
+	limits->readonly_memory = count_of(kvm_fd, KVM_CAP_READONLY_MEM, 0) > 0;
 	limits->hardware = kvm_backend_find("/sys/module", limits->backend, sizeof(limits->backend));
 }
 

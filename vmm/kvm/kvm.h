@@ -22,6 +22,7 @@ struct kvm_limits {
 	unsigned max_memslots; /* memslots in one VM */
 	bool tsc_deadline;     /* the local APIC's timer has its TSC-deadline mode (KVM_CAP_TSC_DEADLINE_TIMER) */
 	bool x2apic_ids;       /* KVM_CAP_X2APIC_API with 32-bit ids and without the broadcast quirk */
+	bool readonly_memory;  /* KVM_CAP_READONLY_MEM */
 	bool hardware;         /* false when KVM is a software backend, which cannot run a stock kernel */
 	char backend[32]; /* "kvm_amd", "kvm_intel", "kvm_pvm", ...: the module that implements KVM, or "unknown" */
 };
@@ -58,6 +59,12 @@ void kvm_release(struct kvm_vm *vm);
  * up or gpa overlaps a slot.
  */
 int kvm_add_memslot(struct kvm_vm *vm, struct range gpa, void *hva, struct error *err);
+
+/*
+ * The same for memory that the guest can only read (KVM_MEM_READONLY, where limits.readonly_memory): a write is an exit of the MMIO kind, or an
+ * ioeventfd's.
+ */
+int kvm_add_readonly_memslot(struct kvm_vm *vm, struct range gpa, void *hva, struct error *err);
 
 /*
  * Every write to eventfd pulses GSI gsi (KVM_IRQFD): an edge, so the pin must be programmed as edge-triggered. GSIs

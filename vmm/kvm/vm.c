@@ -111,10 +111,11 @@ int kvm_create_vm(struct kvm_vm *vm, struct error *err)
 	return route_gsis(vm->vm_fd, err);
 }
 
-int kvm_add_memslot(struct kvm_vm *vm, struct range gpa, void *hva, struct error *err)
+static int add_memslot(struct kvm_vm *vm, struct range gpa, void *hva, uint32_t flags, struct error *err)
 {
 	struct kvm_userspace_memory_region region = {
 		.slot = vm->next_memslot,
+		.flags = flags,
 		.guest_phys_addr = gpa.start,
 		.memory_size = gpa.size,
 		.userspace_addr = (uintptr_t)hva,
@@ -141,6 +142,16 @@ int kvm_add_memslot(struct kvm_vm *vm, struct range gpa, void *hva, struct error
 	}
 	vm->next_memslot++;
 	return 0;
+}
+
+int kvm_add_memslot(struct kvm_vm *vm, struct range gpa, void *hva, struct error *err)
+{
+	return add_memslot(vm, gpa, hva, 0, err);
+}
+
+int kvm_add_readonly_memslot(struct kvm_vm *vm, struct range gpa, void *hva, struct error *err)
+{
+	return add_memslot(vm, gpa, hva, KVM_MEM_READONLY, err);
 }
 
 int kvm_add_irqfd(struct kvm_vm *vm, int eventfd, uint32_t gsi, struct error *err)
