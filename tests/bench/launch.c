@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Starts programs again and again, in turns, until each says a mark on stdout or stderr; ends it there and tells how long that took
- * since the exec, as JSON. On demand also the most memory that it had on the way, where the time went, and its exits from KVM.
+ * since the exec, as JSON. On demand also the most memory that it had on the way, where the time went, its exits from KVM, and what a guest says
+ * of measured parts of its run.
  */
 #include <err.h>
 #include <errno.h>
@@ -25,6 +26,7 @@
 #include "tests/bench/calls_read.h"
 #include "tests/bench/exits.h"
 #include "tests/bench/memory.h"
+#include "tests/bench/phases.h"
 
 #define MS UINT64_C(1000000)
 
@@ -39,7 +41,7 @@ struct options {
 	uint64_t sample_ns;  /* between two samples */
 	uint64_t linger_ns;  /* go on sampling that long behind the mark */
 	uint64_t timeout_ns;
-	bool exits;
+	bool exits, phases;
 };
 
 struct row {
@@ -49,7 +51,8 @@ struct row {
 	uint64_t guest_ns[RUNS_MAX]; /* what the guest's clock said at the mark; 0 when it said nothing */
 	uint64_t faults[RUNS_MAX];   /* page faults until the end */
 	unsigned count;
-	json_t *calls, *exits;        /* arrays, one element a run */
+	json_t *calls, *exits; /* arrays, one element a run */
+	struct phases phases;
 	struct memory_use peak, last; /* last: the most of each run's last sample */
 	unsigned samples;
 };
@@ -63,6 +66,7 @@ struct stream {
 
 struct child {
 	pid_t pid;
+	int answer; /* its standard input, with --phases; else -1 */
 	uint64_t start;
 	struct stream streams[2];
 };
@@ -77,13 +81,11 @@ static uint64_t now(void)
 
 /* ------------------------------------------------------------------------------------------- one program */
 
-_Noreturn static void run_child(const struct options *options, const struct row *row, int out, int error,
+_Noreturn static void run_child(const struct options *options, const struct row *row, int in, int out, int error,
 				volatile uint64_t *start)
 {
-	int null = open("/dev/null", O_RDONLY);
-
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(error, STDERR_FILENO) < 0)
+	if (in < 0 || dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(error, STDERR_FILENO) < 0)
 		_exit(126);
 	if (options->preload != NULL) {
 		setenv("LD_PRELOAD", options->preload, 1);
@@ -100,16 +102,20 @@ static void start_child(struct child *child, const struct options *options, cons
 {
 	volatile uint64_t *start =
 		mmap(NULL, sizeof(*start), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int out[2], error[2];
+	int in[2] = {-1, -1}, out[2], error[2];
 
 	*child = (struct child){0};
-	if (start == MAP_FAILED || pipe2(out, O_CLOEXEC) < 0 || pipe2(error, O_CLOEXEC) < 0)
+	if (start == MAP_FAILED || pipe2(out, O_CLOEXEC) < 0 || pipe2(error, O_CLOEXEC) < 0 ||
+	    (options->phases && pipe2(in, O_CLOEXEC) < 0))
 		err(1, "pipes");
 	child->pid = fork();
 	if (child->pid < 0)
 		err(1, "fork");
 	if (child->pid == 0)
-		run_child(options, row, out[1], error[1], start);
+		run_child(options, row, options->phases ? in[0] : open("/dev/null", O_RDONLY), out[1], error[1], start);
+	if (options->phases)
+		close(in[0]);
+	child->answer = in[1];
 	close(out[1]);
 	close(error[1]);
 	child->streams[0].fd = out[0];
@@ -132,6 +138,8 @@ static void end_child(struct child *child, struct rusage *usage)
 		if (child->streams[i].fd >= 0)
 			close(child->streams[i].fd);
 	}
+	if (child->answer >= 0)
+		close(child->answer);
 }
 
 /* What has come of the line is kept for a message when the program ends too early. */
@@ -207,6 +215,19 @@ static void sample(const struct child *child, const struct options *options, str
 	*use = seen;
 }
 
+/*
+ * What a line with a mark means while phases are measured; whether it is the last one. A guest that has said such a line waits, so nothing
+ * comes behind it.
+ */
+static bool is_last(struct child *child, const struct options *options, struct row *row, const char *line)
+{
+	if (!options->phases || strstr(line, options->until) != NULL)
+		return true;
+	if (phases_hear(&row->phases, line, child->pid, child->answer) < 0)
+		give_up(child, row, "an end without its start, or it takes no answer");
+	return false;
+}
+
 /* Until the mark, which is returned; sampling on the way. NULL when the time is up or the program has ended. */
 static const char *wait_for_mark(struct child *child, const struct options *options, struct row *row, uint64_t *arrival)
 {
@@ -232,7 +253,9 @@ static const char *wait_for_mark(struct child *child, const struct options *opti
 			err(1, "poll");
 		*arrival = now();
 		for (int i = 0; i < 2; i++) {
-			if (polls[i].revents != 0 && read_stream(&child->streams[i], options->until))
+			if (polls[i].revents != 0 &&
+			    read_stream(&child->streams[i], options->phases ? "@" : options->until) &&
+			    is_last(child, options, row, child->streams[i].line))
 				return child->streams[i].line;
 		}
 	}
@@ -344,6 +367,8 @@ static json_t *describe(struct row *row, const struct options *options)
 		json_object_set(object, "calls", row->calls);
 	if (options->exits)
 		json_object_set(object, "exits", row->exits);
+	if (options->phases)
+		json_object_set(object, "phases", row->phases.parts);
 	if (options->guest != NULL) {
 		json_object_set_new(object, "memory-peak-kib", describe_memory(&row->peak));
 		json_object_set_new(object, "memory-at-end-kib", describe_memory(&row->last));
@@ -366,7 +391,9 @@ static void usage(void)
 	      "  --memory PREFIX    sample the memory; guest memory is the mappings whose names start so\n"
 	      "  --sample MS        that often (default 10)\n"
 	      "  --linger MS        and that long behind the mark (default 0)\n"
-	      "  --exits            count exits from KVM (root, debugfs)\n",
+	      "  --exits            count exits from KVM (root, debugfs)\n"
+	      "  --phases           the same between the guest's lines \"@start NAME\" and \"@end NAME KEY=NUMBER...\"; the guest\n"
+	      "                     waits for a line after each\n",
 	      stderr);
 	exit(2);
 }
@@ -391,6 +418,10 @@ static int read_options(struct options *options, int argc, char *argv[])
 
 		if (strcmp(option, "--exits") == 0) {
 			options->exits = true;
+			continue;
+		}
+		if (strcmp(option, "--phases") == 0) {
+			options->phases = true;
 			continue;
 		}
 		value = argv[++i];
@@ -437,6 +468,7 @@ static unsigned read_rows(struct row *rows, int first, int argc, char *argv[])
 		rows[count].command = &argv[i + 2];
 		rows[count].calls = json_array();
 		rows[count].exits = json_array();
+		rows[count].phases.parts = json_object();
 		count++;
 		i += 2;
 	}
@@ -462,7 +494,7 @@ int main(int argc, char *argv[])
 	unsigned count;
 
 	count = read_rows(rows, read_options(&options, argc, argv), argc, argv);
-	if (options.exits) {
+	if (options.exits || options.phases) {
 		if (exits_start() < 0)
 			return 1;
 		atexit(exits_stop);
@@ -472,6 +504,7 @@ int main(int argc, char *argv[])
 		json_array_append_new(results, describe(&rows[i], &options));
 		json_decref(rows[i].calls);
 		json_decref(rows[i].exits);
+		json_decref(rows[i].phases.parts);
 	}
 	if (json_dump_file(results, options.json, JSON_INDENT(1)) < 0)
 		err(1, "%s", options.json);

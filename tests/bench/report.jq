@@ -90,6 +90,26 @@ def memory_table:
        | if length == 0 then "Held by all of spmvm's rows." else "Not held by: " + join("; ") + "." end)),
     "  Page tables are those of the process for guest memory too; KVM's own are the host kernel's and not in here.";
 
+# One line a part of the work: the medians of both, and spmvm against QEMU. "nothing" tells what the marks and the shell themselves cost in exits, which
+# is taken off.
+def part_median($row; $name; f): [$row.phases[$name][] | f // 0] | median;
+def net($row; $name; f): part_median($row; $name; f) - part_median($row; "nothing"; f);
+def per($total; $count): ([0, $total] | max) / $count;
+def rate: if .bytes > 0 and (.bytes / .requests) > 4096 then (.bytes / 1048576) / (.ns / 1e9) else .requests / (.ns / 1e9) end;
+def devices_table:
+  [16, 10, 10, 8, 15, 9, 9, 9, 9, 10, 10] as $w
+  | "Devices beside QEMU\u0027s microvm (medians of \(.[0].rows[0].runs) runs in turns; requests of 4K a second, else MiB a second)",
+    line(["", "spmvm", "QEMU", "ratio", "spread", "to user", "QEMU", "mmio", "QEMU", "exits", "QEMU"]; $w),
+    line(["", "", "", "", "min..max", "/request", "", "/request", "", "/request", ""]; $w),
+    (.[] | .rows[0] as $a | .rows[1] as $b | ($a.phases | keys_unsorted[] | select(. != "nothing")) as $n
+     | part_median($a; $n; .requests) as $count
+     | ([$a.phases[$n][] | rate] | sort) as $ra | ([$b.phases[$n][] | rate] | sort) as $rb
+     | line([$n, ($ra | median | fixed(0)), ($rb | median | fixed(0)), (($ra | median) / ($rb | median) | times),
+             "\($ra[0] / ($rb | median) | times)..\($ra[-1] / ($rb | median) | times)"]
+            + [per(net($a; $n; .exits["to-user-space"]); $count), per(net($b; $n; .exits["to-user-space"]); $count),
+               per(net($a; $n; .exits.mmio); $count), per(net($b; $n; .exits.mmio); $count),
+               per(net($a; $n; .exits.kvm.exits); $count), per(net($b; $n; .exits.kvm.exits); $count) | fixed(2)]; $w));
+
 .places[]
 | "",
   "=== \(.place): \(.kvm), Linux \(."host-kernel"), \(."host-cpus") CPUs, load \(.load) before; \(.spmvm); guest kernel \(."guest-kernel")"
@@ -100,4 +120,5 @@ def memory_table:
   ((."boot-huge" // empty) | "", boot_table("; the host at shmem_enabled=advise")),
   ((.exits // empty) | "", exits_table),
   ((.memory // empty) | "", memory_table),
+  ((.devices // [] | select(length > 0)) | "", devices_table),
   (if ."boots-guests" then empty else "", "Nothing boots on this KVM, a software backend: boot, exits and memory are measured in the lab." end)
