@@ -70,7 +70,8 @@ static void host_side_gone(struct virtio_console *console, unsigned number, enum
 {
 	struct virtio_console_port *port = &console->ports[number];
 
-	if (code != 0 && console->device.log != NULL)
+	/* a reader that has had enough is nothing to tell of */
+	if (code != 0 && code != EPIPE && console->device.log != NULL)
 		log_limited(console->device.log, &console->device.log_limit, LOG_WARN, "%s: port %s %s: %s",
 			    console->device.option, port->name,
 			    side == VIRTIO_CONSOLE_IN ? "cannot be read" : "cannot be written", strerror(code));
