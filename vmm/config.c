@@ -438,8 +438,9 @@ static int fill_devices(struct config *config, const struct config_raw *raw, str
 	unsigned ports = 0, room = CONFIG_PORTS_MAX;
 
 	if (raw->rw_count > CONFIG_RW_MAX)
-		return error_set(err, EXIT_STATUS_CONFIG, E2BIG, "%zu --rw: a guest has at most %u; share a folder above them",
-				 raw->rw_count, CONFIG_RW_MAX);
+		return error_set(err, EXIT_STATUS_CONFIG, E2BIG,
+				 "%zu --rw: a guest has at most %u; share a folder above them", raw->rw_count,
+				 CONFIG_RW_MAX);
 	config->devices = calloc(raw->device_count + OF_COMMAND + OTHERS, sizeof(config->devices[0]));
 	if (config->devices == NULL)
 		return no_memory(err);
@@ -456,8 +457,8 @@ static int fill_devices(struct config *config, const struct config_raw *raw, str
 	if (raw->command != NULL)
 		room -= STREAM_END - STREAM_STDIN;
 	if (ports > room)
-		return error_set(err, EXIT_STATUS_CONFIG, E2BIG, "%u --port: a guest%s has at most %u; use fewer", ports,
-				 raw->command != NULL ? " that runs a command" : "", room);
+		return error_set(err, EXIT_STATUS_CONFIG, E2BIG, "%u --port: a guest%s has at most %u; use fewer",
+				 ports, raw->command != NULL ? " that runs a command" : "", room);
 	if (raw->command != NULL)
 		add_command_devices(config, raw);
 	if (config->room > 0)

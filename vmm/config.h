@@ -16,16 +16,16 @@
  * The description of a machine: first as the options said it, piece by piece (config_raw), then checked as a whole and completed with defaults
  * (config). Both are plain data. From config_from() on the description is const.
  */
-#define CONFIG_CPUS_MAX         255u /* APIC ids below 255 keep every guest in the range that needs no interrupt remapping */
-#define CONFIG_SPM_MAX          1024u
-#define CONFIG_MEM_MAX          256u
-#define CONFIG_ID_MAX           63u /* characters: a letter, then letters, digits, '-', '_' and '.' */
-#define CONFIG_DEVICES_MAX      32u /* options that ask for a virtio device */
-#define CONFIG_PORTS_MAX        7u          /* with those of a command */
-#define CONFIG_RW_MAX           8u          /* --rw */
+#define CONFIG_CPUS_MAX    255u /* APIC ids below 255 keep every guest in the range that needs no interrupt remapping */
+#define CONFIG_SPM_MAX     1024u
+#define CONFIG_MEM_MAX     256u
+#define CONFIG_ID_MAX      63u /* characters: a letter, then letters, digits, '-', '_' and '.' */
+#define CONFIG_DEVICES_MAX 32u /* options that ask for a virtio device */
+#define CONFIG_PORTS_MAX   7u  /* with those of a command */
+#define CONFIG_RW_MAX      8u  /* --rw */
 /* All virtio devices of a machine: those, a command's shares and its console, virtio-mem and the random number generator */
 #define CONFIG_VIRTIO_MAX       (CONFIG_DEVICES_MAX + 1 + CONFIG_RW_MAX + 1 + 2)
-#define CONFIG_TIMEOUT_MAX      31536000u   /* seconds: a year */
+#define CONFIG_TIMEOUT_MAX      31536000u /* seconds: a year */
 #define CONFIG_MEM_DEFAULT      GIB
 #define CONFIG_DISTANCE_LOCAL   10u
 #define CONFIG_DISTANCE_DEFAULT 20u
@@ -57,8 +57,8 @@ struct config_device {
 	enum config_stream stream; /* --port, and the command's own */
 	bool read_only;            /* --blk, --share */
 	bool unchanging;           /* --share: the guest may remember what it has seen */
-	uint64_t cid;   /* --vsock */
-	struct net_options *net; /* --net; heap, owned */
+	uint64_t cid;              /* --vsock */
+	struct net_options *net;   /* --net; heap, owned */
 };
 
 /* --------------------------------------------------------------------- as typed */
@@ -159,11 +159,11 @@ struct config {
 	const char *kernel, *initrd, *append, *modules, *script; /* borrowed; NULL when not given */
 	const char *const *files;                                /* heap array, owned; strings borrowed */
 	size_t file_count;
-	char *const *command;          /* to run in the guest on the host's files; borrowed; NULL when there is none */
-	const char *const *rw;         /* folders that it may write to; borrowed */
+	char *const *command;  /* to run in the guest on the host's files; borrowed; NULL when there is none */
+	const char *const *rw; /* folders that it may write to; borrowed */
 	size_t rw_count;
-	uint64_t timeout;              /* seconds after which the guest is ended; 0: never */
-	bool console;                  /* show the kernel's messages */
+	uint64_t timeout;           /* seconds after which the guest is ended; 0: never */
+	bool console;               /* show the kernel's messages */
 	char *const *extra_modules; /* --module; borrowed from raw */
 	size_t extra_module_count;
 	struct config_device *devices; /* heap array, owned; what is in them is borrowed from raw */

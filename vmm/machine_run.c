@@ -326,7 +326,8 @@ static int set_up_timers(struct events *events)
 
 	events->timeout_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	events->grace_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (events->timeout_fd < 0 || events->grace_fd < 0 || timerfd_settime(events->timeout_fd, 0, &timeout, NULL) < 0)
+	if (events->timeout_fd < 0 || events->grace_fd < 0 ||
+	    timerfd_settime(events->timeout_fd, 0, &timeout, NULL) < 0)
 		return -errno;
 	code = loop_add(&events->loop, events->timeout_fd, on_timeout, events);
 	return code < 0 ? code : loop_add(&events->loop, events->grace_fd, on_grace, events);
@@ -386,8 +387,10 @@ static int status_of_exit(const struct machine *machine)
 		return EXIT_STATUS_IMAGE;
 	}
 	if (config->command != NULL && (machine->stop_value & GUEST_EXIT_OUT_OF_MEMORY) != 0) {
-		log_error(machine->log, "-- %s: the guest ran out of memory and its kernel killed the command; give it more with --mem",
-			  config->command[0]);
+		log_error(
+			machine->log,
+			"-- %s: the guest ran out of memory and its kernel killed the command; give it more with --mem",
+			config->command[0]);
 		return EXIT_STATUS_GUEST_MEMORY;
 	}
 	return (int)(machine->stop_value & 0xff);

@@ -157,7 +157,8 @@ static int open_port(const struct machine *machine, const struct config_device *
 
 	port->name = config->name;
 	if (config->stream != STREAM_FILES) {
-		int *fd = config->stream == STREAM_STDOUT || config->stream == STREAM_STDERR ? &port->out_fd : &port->in_fd;
+		int *fd = config->stream == STREAM_STDOUT || config->stream == STREAM_STDERR ? &port->out_fd
+											     : &port->in_fd;
 
 		*fd = workbench_take(machine->workbench, config->stream);
 		return 0;

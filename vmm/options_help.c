@@ -144,5 +144,6 @@ void options_help(FILE *out)
 	fputs("\nExit status\n", out);
 	for (size_t i = 0; i < sizeof(STATUSES) / sizeof(STATUSES[0]); i++)
 		fprintf(out, "  %-6d %s\n", STATUSES[i].status, STATUSES[i].meaning);
-	fprintf(out, "  %d+N  ended by signal N\nWith a command or --script, what that ended with.\n", EXIT_STATUS_SIGNAL);
+	fprintf(out, "  %d+N  ended by signal N\nWith a command or --script, what that ended with.\n",
+		EXIT_STATUS_SIGNAL);
 }

@@ -79,7 +79,8 @@ int workbench_open(struct workbench *workbench, struct error *err)
 			code = -errno;
 	}
 	if (code < 0)
-		return error_set(err, EXIT_STATUS_HOST, -code, "cannot take the command's streams: %s", strerror(-code));
+		return error_set(err, EXIT_STATUS_HOST, -code, "cannot take the command's streams: %s",
+				 strerror(-code));
 	return 0;
 }
 
@@ -119,7 +120,6 @@ static void add_terminal(const struct workbench *workbench, struct buf *records)
 int workbench_describe(const struct workbench *workbench, const struct config *config, const char *modules,
 		       struct buf *records, struct error *err)
 {
-	extern char **environ;
 	char *folder = getcwd(NULL, 0);
 	int code;
 

@@ -15,10 +15,10 @@
  * Main thread only.
  */
 struct workbench {
-	int fds[STREAM_END]; /* the host side of each port, until workbench_take(); -1 when unset or taken */
-	int control;         /* the writing end of STREAM_CONTROL's pipe */
-	int typed;           /* with a terminal: the writing end of STREAM_STDIN's pipe; else -1 */
-	bool terminal;       /* stdin and stdout are a terminal, so the command gets one */
+	int fds[STREAM_END];       /* the host side of each port, until workbench_take(); -1 when unset or taken */
+	int control;               /* the writing end of STREAM_CONTROL's pipe */
+	int typed;                 /* with a terminal: the writing end of STREAM_STDIN's pipe; else -1 */
+	bool terminal;             /* stdin and stdout are a terminal, so the command gets one */
 	unsigned char signals[65]; /* how often each was handed on */
 };
 

@@ -221,8 +221,6 @@ static void make_sides(struct sides *sides, const struct command *command)
 static void become(const struct command *command, const struct sides *sides) __attribute__((noreturn));
 static void become(const struct command *command, const struct sides *sides)
 {
-	extern char **environ;
-
 	/* a session of its own: a terminal's signals and those that the host hands on are for it and what it starts */
 	setsid();
 	for (int i = 0; i < STREAM_COUNT; i++)

@@ -13,8 +13,8 @@
 enum { STREAM_SIZE = 64 * 1024 };
 
 struct stream {
-	int from, to;     /* -1 once they are closed */
-	bool keep_to;     /* the end of from does not close to: it is a terminal's */
+	int from, to;      /* -1 once they are closed */
+	bool keep_to;      /* the end of from does not close to: it is a terminal's */
 	size_t start, end; /* of what is in bytes */
 	char bytes[STREAM_SIZE];
 };

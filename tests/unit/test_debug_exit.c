@@ -36,8 +36,13 @@ static void the_low_16_bits_are_handed_on(void **state)
 		unsigned size;
 		uint64_t value;
 		uint32_t status;
-	} cases[] = {{1, 0, 0},   {1, 3, 3},          {1, 255, 255},        {2, 0x0107, 0x0107},
-		     {4, 42, 42}, {4, 0xffffff00, 0xff00}, {4, 0x12345678, 0x5678}};
+	} cases[] = {{1, 0, 0},
+		     {1, 3, 3},
+		     {1, 255, 255},
+		     {2, 0x0107, 0x0107},
+		     {4, 42, 42},
+		     {4, 0xffffff00, 0xff00},
+		     {4, 0x12345678, 0x5678}};
 	struct debug_exit debug_exit;
 	struct bus bus = {0};
 	struct exits exits;

@@ -25,7 +25,7 @@ struct initramfs_request {
 	const char *modules;              /* the folder /lib/modules/VERSION of the kernel, or NULL for no modules */
 	const struct module_wish *wishes; /* which to take, with what they depend on; see modules.h */
 	size_t wish_count;
-	const char *busybox; /* path on the host, or NULL for none */
+	const char *busybox;       /* path on the host, or NULL for none */
 	const struct buf *command; /* the file GUEST_COMMAND of guest/protocol.h, or NULL */
 	const char *script;        /* path on the host, or NULL; a pipe is fine */
 	/*
