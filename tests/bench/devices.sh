@@ -68,7 +68,7 @@ measure_device() {
 	theirs=("${@:2}")
 	qemu_with "$work/qemu-$kind" "$start" "${device_qemu[@]}" -append "$qemu_append bench=$kind" "${theirs[@]}"
 	say "devices: $kind"
-	launch --phases --until @done --timeout 600 --runs "$device_runs" --warmup 0 --json "$out/devices-$kind.json" \
+	launch --phases --until @done --timeout 900 --runs "$device_runs" --warmup 0 --json "$out/devices-$kind.json" \
 		--row spmvm "${device_spmvm[@]}" --append "bench=$kind" "${ours[@]}" --row 'QEMU microvm' "$work/qemu-$kind"
 	# both have done all of the work, and the same
 	jq -e 'map(.runs as $runs | .phases | map_values(map([.requests, .bytes]) | select(length == $runs))) |

@@ -14,16 +14,17 @@ while read -r module; do
 	insmod "/modules/$module"
 done </modules/order
 
-# measure NAME WARM-UP COUNT COMMAND...: "%" in the command is the count, of the warm-up and of what is measured.
+# measure NAME WARM-UP COUNT COMMAND...: "%" in the command is the count, of the warm-up and of what is measured. Work that does not end has
+# no figures, and the benchmark says so.
 measure() {
 	name=$1 warm=$2 count=$3
 	shift 3
 	# shellcheck disable=SC2046 # words
-	work $(echo "$*" | sed "s/%/$warm/") >/dev/null || echo "@failed $name"
+	timeout 120 work $(echo "$*" | sed "s/%/$warm/") >/dev/null
 	echo "@start $name"
 	read -r _
 	# shellcheck disable=SC2046
-	result=$(work $(echo "$*" | sed "s/%/$count/"))
+	result=$(timeout 240 work $(echo "$*" | sed "s/%/$count/"))
 	echo "@end $name $result"
 	read -r _
 }
