@@ -62,8 +62,22 @@ static void append_all(struct acpi_blob *blob, const struct acpi_inputs *inputs,
 	slit_append(bytes, inputs);
 	finish(blob, "SLIT", start);
 	start = bytes->size;
+	if (inputs->hmat) {
+		hmat_append(bytes, inputs);
+		finish(blob, "HMAT", start);
+		start = bytes->size;
+	}
 	append_xsdt(blob, base);
 	rsdp_link(bytes, rsdp, base + start);
+}
+
+static size_t count_accelerators(const struct acpi_inputs *inputs)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < inputs->device_count; i++)
+		count += inputs->devices[i].is_initiator;
+	return count;
 }
 
 int acpi_build(struct acpi_blob *blob, const struct acpi_inputs *inputs, uint64_t base, struct error *err)
@@ -73,7 +87,15 @@ int acpi_build(struct acpi_blob *blob, const struct acpi_inputs *inputs, uint64_
 
 	if (rc < 0)
 		return rc;
-	bound = acpi_size_bound(inputs->cpu_count, inputs->memory_count, inputs->localities, inputs->device_count);
+	bound = acpi_size_bound(&(struct acpi_counts){
+		.cpus = inputs->cpu_count,
+		.memory = inputs->memory_count,
+		.devices = inputs->device_count,
+		.accelerators = count_accelerators(inputs),
+		.caches = inputs->hmat ? inputs->cache_count : 0,
+		.localities = inputs->localities,
+		.initiators = inputs->hmat ? inputs->initiators : 0,
+	});
 	if (!is_aligned(base, ALIGNMENT))
 		return error_set(err, EXIT_STATUS_INTERNAL, EINVAL,
 				 "ACPI tables: address 0x%" PRIx64 " is not a multiple of %d, as the RSDP must be",
@@ -101,15 +123,22 @@ void acpi_blob_release(struct acpi_blob *blob)
 	*blob = (struct acpi_blob){0};
 }
 
-uint64_t acpi_size_bound(size_t cpus, size_t memory, uint32_t localities, size_t devices)
+uint64_t acpi_size_bound(const struct acpi_counts *counts)
 {
 	uint64_t size = RSDP_SIZE + XSDT_SIZE_MAX + FADT_SIZE + DSDT_SIZE_FIXED + MADT_SIZE_FIXED + SRAT_SIZE_FIXED +
 			SLIT_SIZE_FIXED;
+	uint64_t initiators = counts->initiators, localities = counts->localities;
 
-	size += (uint64_t)cpus * (DSDT_SIZE_CPU + MADT_SIZE_CPU + SRAT_SIZE_CPU);
-	size += (uint64_t)memory * SRAT_SIZE_MEMORY;
-	size += (uint64_t)localities * localities;
-	size += (uint64_t)devices * DSDT_SIZE_DEVICE;
+	size += counts->cpus * (uint64_t)(DSDT_SIZE_CPU + MADT_SIZE_CPU + SRAT_SIZE_CPU);
+	size += counts->memory * (uint64_t)SRAT_SIZE_MEMORY;
+	size += localities * localities;
+	size += counts->devices * (uint64_t)DSDT_SIZE_DEVICE;
+	size += counts->accelerators * (uint64_t)(DSDT_SIZE_INITIATOR + SRAT_SIZE_INITIATOR);
+	if (initiators > 0) {
+		size += HMAT_SIZE_FIXED + localities * HMAT_SIZE_MEMORY + counts->caches * (uint64_t)HMAT_SIZE_CACHE;
+		size += ACPI_FIGURES *
+			(HMAT_SIZE_LOCALITY + 4 * (initiators + localities) + 2 * initiators * localities);
+	}
 	size += ACPI_TABLES_MAX * ALIGNMENT; /* gaps between tables */
 	return align_up(size, PAGE);
 }

@@ -80,10 +80,12 @@ static int check_memory(const struct acpi_inputs *inputs, struct error *err)
 static int meet(uint32_t pxm, uint32_t *next, const char *what, size_t index, struct error *err)
 {
 	if (pxm > *next)
-		return error_set(err, EXIT_STATUS_INTERNAL, EINVAL,
-				 "ACPI SRAT: %s %zu: proximity domain %" PRIu32 " is met before domain %" PRIu32
-				 "; domains must be first met in the order 0, 1, 2, ..., processors before memory",
-				 what, index, pxm, *next);
+		return error_set(
+			err, EXIT_STATUS_INTERNAL, EINVAL,
+			"ACPI SRAT: %s %zu: proximity domain %" PRIu32 " is met before domain %" PRIu32
+			"; domains must be first met in the order 0, 1, 2, ..., processors and generic initiators "
+			"before memory",
+			what, index, pxm, *next);
 	if (pxm == *next)
 		(*next)++;
 	return 0;
@@ -96,6 +98,15 @@ static int check_domains(const struct acpi_inputs *inputs, struct error *err)
 
 	for (size_t i = 0; rc == 0 && i < inputs->cpu_count; i++)
 		rc = meet(inputs->cpus[i].pxm, &next, "processor", i, err);
+	for (size_t i = 0; rc == 0 && i < inputs->device_count; i++) {
+		if (inputs->devices[i].is_initiator)
+			rc = meet(inputs->devices[i].pxm, &next, "generic initiator", i, err);
+	}
+	if (rc == 0 && inputs->hmat && inputs->initiators != next)
+		rc = error_set(err, EXIT_STATUS_INTERNAL, EINVAL,
+			       "ACPI HMAT: %" PRIu32 " initiators, but SRAT has %" PRIu32
+			       " domains with processors or generic initiators; the two must agree",
+			       inputs->initiators, next);
 	for (size_t i = 0; rc == 0 && i < inputs->memory_count; i++)
 		rc = meet(inputs->memory[i].pxm, &next, "memory entry", i, err);
 	if (rc == 0 && next != inputs->localities)
@@ -124,6 +135,71 @@ static int check_distances(const struct acpi_inputs *inputs, struct error *err)
 						 " is %d; it must be from 11 to 255",
 						 from, to, distance);
 		}
+	}
+	return 0;
+}
+
+static bool has_memory(const struct acpi_inputs *inputs, uint32_t pxm)
+{
+	for (size_t i = 0; i < inputs->memory_count; i++) {
+		if (inputs->memory[i].pxm == pxm)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Linux drops the whole table for one domain that SRAT does not have, and an entry that the unit does not divide would
+ * lie.
+ */
+static int check_figures(const struct acpi_inputs *inputs, struct error *err)
+{
+	size_t count = (size_t)inputs->initiators * inputs->localities;
+
+	for (uint32_t to = 0; to < inputs->localities; to++) {
+		bool target = has_memory(inputs, to);
+
+		for (size_t i = to; !target && i < count; i += inputs->localities) {
+			for (int kind = 0; kind < ACPI_FIGURES; kind++) {
+				if (inputs->figures[kind][i] != 0)
+					return error_set(err, EXIT_STATUS_INTERNAL, EINVAL,
+							 "ACPI HMAT: domain %" PRIu32
+							 " has figures but no memory; leave them out",
+							 to);
+			}
+		}
+		if (inputs->attached[to] >= inputs->initiators && inputs->attached[to] != ACPI_NOT_ATTACHED)
+			return error_set(err, EXIT_STATUS_INTERNAL, EINVAL,
+					 "ACPI HMAT: domain %" PRIu32 " is attached to %" PRIu32
+					 ", which is no initiator; these are below %" PRIu32,
+					 to, inputs->attached[to], inputs->initiators);
+	}
+	for (int kind = 0; kind < ACPI_FIGURES; kind++) {
+		if (acpi_figure_unit(inputs->figures[kind], count) == 0)
+			return error_set(err, EXIT_STATUS_INTERNAL, EINVAL,
+					 "ACPI HMAT: figures of kind %d have no unit that leaves entries up to %d; use "
+					 "rounder ones",
+					 kind, ACPI_ENTRY_MAX);
+	}
+	return 0;
+}
+
+/* §5.2.28.5: a domain has up to three levels of caches; the fields have four bits, and sixteen for the line. */
+static int check_caches(const struct acpi_inputs *inputs, struct error *err)
+{
+	for (size_t i = 0; i < inputs->cache_count; i++) {
+		const struct acpi_cache *cache = &inputs->caches[i];
+
+		if (!has_memory(inputs, cache->pxm))
+			return error_set(err, EXIT_STATUS_INTERNAL, EINVAL,
+					 "ACPI HMAT: cache %zu: domain %" PRIu32 " has no memory", i, cache->pxm);
+		if (cache->level < 1 || cache->level > cache->levels || cache->levels > 3 || cache->mapping > 2 ||
+		    cache->policy > 2)
+			return error_set(
+				err, EXIT_STATUS_INTERNAL, EINVAL,
+				"ACPI HMAT: cache %zu: level %d of %d, mapping %d, policy %d; there are levels "
+				"1 to 3, mappings 0 to 2 and policies 0 to 2",
+				i, cache->level, cache->levels, cache->mapping, cache->policy);
 	}
 	return 0;
 }
@@ -196,6 +272,15 @@ static int check_devices(const struct acpi_inputs *inputs, struct error *err)
 			return error_set(err, EXIT_STATUS_INTERNAL, EINVAL,
 					 "ACPI DSDT: device %s: id '%s' must look like PNP0501 or ACPI0007",
 					 device->name, device->hid != NULL ? device->hid : "");
+		/* the handle in SRAT has eight characters for it (§5.2.16.6) */
+		if (device->is_initiator && !aml_is_acpi_id(device->hid))
+			return error_set(err, EXIT_STATUS_INTERNAL, EINVAL,
+					 "ACPI SRAT: generic initiator %s: id '%s' must look like ACPI0007",
+					 device->name, device->hid);
+		if (device->description != NULL && strlen(device->description) > ACPI_DESCRIPTION_MAX)
+			return error_set(err, EXIT_STATUS_INTERNAL, EINVAL,
+					 "ACPI DSDT: device %s: its description has more than %d characters",
+					 device->name, ACPI_DESCRIPTION_MAX);
 		rc = check_resources(device, err);
 		if (rc == 0)
 			rc = check_twins(inputs, i, err);
@@ -222,5 +307,9 @@ int acpi_check(const struct acpi_inputs *inputs, struct error *err)
 		rc = check_distances(inputs, err);
 	if (rc == 0)
 		rc = check_devices(inputs, err);
+	if (rc == 0 && inputs->hmat)
+		rc = check_figures(inputs, err);
+	if (rc == 0 && inputs->hmat)
+		rc = check_caches(inputs, err);
 	return rc;
 }

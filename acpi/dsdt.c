@@ -58,6 +58,19 @@ static void current_resources(struct buf *aml, const struct acpi_device *device)
 	buf_release(&resources);
 }
 
+/* §6.1.10: _STR, a buffer of UTF-16 with a zero behind it */
+static void described_as(struct buf *aml, const char *description)
+{
+	struct buf text = {0};
+
+	for (const char *c = description; *c != '\0'; c++)
+		buf_u16(&text, (uint8_t)*c);
+	buf_u16(&text, 0);
+	aml_name(aml, "_STR");
+	aml_buffer(aml, &text);
+	buf_release(&text);
+}
+
 static void described_device(struct buf *aml, const struct acpi_device *description)
 {
 	size_t device = aml_device_begin(aml, description->name);
@@ -66,6 +79,12 @@ static void described_device(struct buf *aml, const struct acpi_device *descript
 	aml_hid(aml, description->hid);
 	aml_name(aml, "_UID");
 	aml_integer(aml, description->uid);
+	if (description->is_initiator) {
+		aml_name(aml, "_PXM");
+		aml_integer(aml, description->pxm);
+	}
+	if (description->description != NULL)
+		described_as(aml, description->description);
 	current_resources(aml, description);
 	aml_end(aml, device);
 }

@@ -2,7 +2,7 @@
 #include "acpi/table.h"
 #include "acpi/tables.h"
 
-enum { CPU_ENABLED = 1 << 0, MEMORY_ENABLED = 1 << 0, MEMORY_HOTPLUGGABLE = 1 << 1 };
+enum { CPU_ENABLED = 1 << 0, MEMORY_ENABLED = 1 << 0, MEMORY_HOTPLUGGABLE = 1 << 1, INITIATOR_ENABLED = 1 << 0 };
 
 /* §5.2.16.1, processor local APIC/SAPIC affinity structure; the proximity domain is in two pieces */
 static void local_apic_affinity(struct buf *bytes, uint8_t apic_id, uint32_t pxm)
@@ -46,6 +46,21 @@ static void memory_affinity(struct buf *bytes, const struct acpi_memory *memory)
 	buf_u64(bytes, 0); /* reserved */
 }
 
+/* §5.2.16.6, generic initiator affinity structure, with an ACPI device handle: the values of its _HID and _UID */
+static void initiator_affinity(struct buf *bytes, const struct acpi_device *device)
+{
+	buf_u8(bytes, 5);  /* type */
+	buf_u8(bytes, 32); /* length */
+	buf_u8(bytes, 0);  /* reserved */
+	buf_u8(bytes, 0);  /* device handle type: ACPI */
+	buf_u32(bytes, device->pxm);
+	buf_text(bytes, device->hid);
+	buf_u32(bytes, device->uid);
+	buf_u32(bytes, 0); /* reserved */
+	buf_u32(bytes, INITIATOR_ENABLED);
+	buf_u32(bytes, 0); /* reserved */
+}
+
 /* ACPI 6.5 §5.2.16, system resource affinity table */
 void srat_append(struct buf *bytes, const struct acpi_inputs *inputs)
 {
@@ -61,6 +76,10 @@ void srat_append(struct buf *bytes, const struct acpi_inputs *inputs)
 			local_apic_affinity(bytes, (uint8_t)cpu->apic_id, cpu->pxm);
 		else
 			local_x2apic_affinity(bytes, cpu->apic_id, cpu->pxm);
+	}
+	for (size_t i = 0; i < inputs->device_count; i++) {
+		if (inputs->devices[i].is_initiator)
+			initiator_affinity(bytes, &inputs->devices[i]);
 	}
 	for (size_t i = 0; i < inputs->memory_count; i++)
 		memory_affinity(bytes, &inputs->memory[i]);

@@ -22,6 +22,7 @@ void fadt_append(struct buf *bytes, const struct acpi_inputs *inputs, uint64_t d
 void madt_append(struct buf *bytes, const struct acpi_inputs *inputs);
 void srat_append(struct buf *bytes, const struct acpi_inputs *inputs);
 void slit_append(struct buf *bytes, const struct acpi_inputs *inputs);
+void hmat_append(struct buf *bytes, const struct acpi_inputs *inputs);
 void xsdt_append(struct buf *bytes, const uint64_t *tables, size_t count);
 
 /*
@@ -29,6 +30,9 @@ void xsdt_append(struct buf *bytes, const uint64_t *tables, size_t count);
  * ACPI_XAPIC_ID_END are told in the old structures of MADT and SRAT, the others in those for x2APIC (§5.2.12.12 leaves no choice).
  */
 enum { ACPI_CPUS_MAX = 0x1000, ACPI_XAPIC_ID_END = 255 };
+
+/* Characters of a device's description. */
+enum { ACPI_DESCRIPTION_MAX = 63 };
 
 /*
  * The most bytes that a table takes, part by part, for acpi_size_bound(); kept beside the functions that append them in
@@ -43,13 +47,20 @@ enum {
 	SRAT_SIZE_FIXED = 36 + 12,
 	SRAT_SIZE_CPU = 24,
 	SRAT_SIZE_MEMORY = 40,
+	SRAT_SIZE_INITIATOR = 32,
 	SLIT_SIZE_FIXED = 36 + 8,
+	HMAT_SIZE_FIXED = 36 + 4,
+	HMAT_SIZE_MEMORY = 40,
+	HMAT_SIZE_LOCALITY = 32,
+	HMAT_SIZE_CACHE = 32,
 	/* header; \_S5 with four integers of two bytes; the scope's opcode, length and name */
 	DSDT_SIZE_FIXED = 36 + (5 + 3 + 4 * 2) + (1 + 4 + 4),
 	/* opcode, length, name; _HID; _UID; _PXM */
 	DSDT_SIZE_CPU = (2 + 2 + 4) + (5 + 10) + (5 + 5) + (5 + 5),
 	/* opcode, length, name; _HID; _UID; _CRS as a buffer of port, memory, interrupt and end tag */
-	DSDT_SIZE_DEVICE = (2 + 2 + 4) + (5 + 10) + (5 + 5) + (5 + 1 + 2 + 2 + 8 + 12 + 9 + 2)
+	DSDT_SIZE_DEVICE = (2 + 2 + 4) + (5 + 10) + (5 + 5) + (5 + 1 + 2 + 2 + 8 + 12 + 9 + 2),
+	/* what a generic initiator has beyond that: _PXM; _STR as a buffer */
+	DSDT_SIZE_INITIATOR = (5 + 5) + (5 + 1 + 2 + 2 + 2 * (ACPI_DESCRIPTION_MAX + 1))
 };
 
 #endif

@@ -122,14 +122,19 @@ static void place_devices(struct board *board)
 static int plan_memory(struct board *board, struct error *err)
 {
 	const struct config *config = board->config;
+	const struct acpi_counts counts = {
+		.cpus = config->cpu_count,
+		/* RAM makes at most four pieces of each --mem: it flows around three holes */
+		.memory = 4 * config->mem_count + 2 * config->spm_count + 4,
+		.devices = board->device_count,
+		.localities = config->node_count,
+	};
 	struct layout_request request = {
 		.ram_count = config->mem_count,
 		.spm_count = config->spm_count,
 		.maxmem = config->maxmem,
 		.phys_bits = board->phys_bits,
-		/* RAM makes at most four pieces of each --mem: it flows around three holes */
-		.acpi_budget = acpi_size_bound(config->cpu_count, 4 * config->mem_count + 2 * config->spm_count + 4,
-					       config->node_count, board->device_count),
+		.acpi_budget = acpi_size_bound(&counts),
 	};
 	struct layout_ram *ram = calloc(config->mem_count, sizeof(*ram));
 	struct layout_spm *spm = calloc(config->spm_count + 1, sizeof(*spm));

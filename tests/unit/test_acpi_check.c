@@ -145,13 +145,13 @@ static void proximity_domains(void **state)
 	machine.cpus[1].pxm = 0;
 	assert_refused(&machine,
 		       "ACPI SRAT: processor 0: proximity domain 1 is met before domain 0; domains must be first "
-		       "met in the order 0, 1, 2, ..., processors before memory");
+		       "met in the order 0, 1, 2, ..., processors and generic initiators before memory");
 	good(&machine);
 	machine.memory[2].pxm = 3;
 	machine.memory[3].pxm = 3;
 	assert_refused(&machine,
 		       "ACPI SRAT: memory entry 2: proximity domain 3 is met before domain 2; domains must be "
-		       "first met in the order 0, 1, 2, ..., processors before memory");
+		       "first met in the order 0, 1, 2, ..., processors and generic initiators before memory");
 	good(&machine);
 	machine.inputs.localities = 4;
 	assert_refused(&machine,
@@ -255,6 +255,110 @@ static void device_resources(void **state)
 		       "GiB");
 }
 
+/* The good machine with domain 2 an accelerator's as well, and figures for each pair. */
+struct figured {
+	struct spoilable machine;
+	uint32_t figures[9], others[9], attached[3];
+	struct acpi_cache cache;
+};
+
+static void good_figures(struct figured *it)
+{
+	struct acpi_inputs *inputs = &it->machine.inputs;
+
+	*it = (struct figured){
+		.figures = {1, 2, 3, 4, 5, 6, 7, 8, 9},
+		.attached = {ACPI_NOT_ATTACHED, 1, 2},
+		.cache = {.pxm = 2, .size = 1, .level = 3, .levels = 3, .mapping = 2, .policy = 2, .line = 65535},
+	};
+	good(&it->machine);
+	it->machine.devices[1].is_initiator = true;
+	it->machine.devices[1].pxm = 2;
+	it->machine.devices[1].description = "of up to sixty-three characters, as this one has, to the letter";
+	assert_int_equal(strlen(it->machine.devices[1].description), 63);
+	inputs->hmat = true;
+	inputs->initiators = 3;
+	for (int kind = 0; kind < ACPI_FIGURES; kind++)
+		inputs->figures[kind] = kind == ACPI_WRITE_BANDWIDTH ? it->figures : it->others;
+	inputs->attached = it->attached;
+	inputs->caches = &it->cache;
+	inputs->cache_count = 1;
+}
+
+static void figures(void **state)
+{
+	struct figured it;
+
+	(void)state;
+	good_figures(&it);
+	assert_good(&it.machine);
+	it.machine.inputs.initiators = 2;
+	assert_refused(&it.machine, "ACPI HMAT: 2 initiators, but SRAT has 3 domains with processors or generic "
+				    "initiators; the two must agree");
+	good_figures(&it);
+	it.figures[8] = 65534;
+	assert_good(&it.machine);
+	it.figures[8] = 65535;
+	assert_refused(&it.machine, "ACPI HMAT: figures of kind 3 have no unit that leaves entries up to 65534; use "
+				    "rounder ones");
+	good_figures(&it);
+	it.machine.inputs.memory++;
+	it.machine.inputs.memory_count--;
+	assert_refused(&it.machine, "ACPI HMAT: domain 0 has figures but no memory; leave them out");
+	it.figures[0] = it.figures[3] = it.figures[6] = 0;
+	assert_good(&it.machine);
+	it.others[6] = 1;
+	assert_refused(&it.machine, "ACPI HMAT: domain 0 has figures but no memory; leave them out");
+	good_figures(&it);
+	it.attached[0] = 3;
+	assert_refused(&it.machine, "ACPI HMAT: domain 0 is attached to 3, which is no initiator; these are below 3");
+}
+
+static void caches(void **state)
+{
+	static const struct acpi_cache bad[] = {{.pxm = 2, .level = 0, .levels = 3},
+						{.pxm = 2, .level = 2, .levels = 1},
+						{.pxm = 2, .level = 4, .levels = 4},
+						{.pxm = 2, .level = 1, .levels = 1, .mapping = 3},
+						{.pxm = 2, .level = 1, .levels = 1, .policy = 3}};
+	struct figured it;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		char text[200];
+
+		good_figures(&it);
+		it.cache = bad[i];
+		snprintf(text, sizeof(text),
+			 "ACPI HMAT: cache 0: level %d of %d, mapping %d, policy %d; there are levels 1 to 3, mappings "
+			 "0 to 2 and policies 0 to 2",
+			 bad[i].level, bad[i].levels, bad[i].mapping, bad[i].policy);
+		assert_refused(&it.machine, text);
+	}
+	good_figures(&it);
+	it.cache.pxm = 3;
+	assert_refused(&it.machine, "ACPI HMAT: cache 0: domain 3 has no memory");
+}
+
+static void generic_initiators(void **state)
+{
+	struct figured it;
+
+	(void)state;
+	good_figures(&it);
+	it.machine.devices[1].pxm = 3;
+	assert_refused(&it.machine,
+		       "ACPI SRAT: generic initiator 1: proximity domain 3 is met before domain 2; domains "
+		       "must be first met in the order 0, 1, 2, ..., processors and generic initiators "
+		       "before memory");
+	good_figures(&it);
+	it.machine.devices[1].hid = "PNP0501";
+	assert_refused(&it.machine, "ACPI SRAT: generic initiator V000: id 'PNP0501' must look like ACPI0007");
+	good_figures(&it);
+	it.machine.devices[1].description = "of sixty-three characters and one more, which is one character m";
+	assert_refused(&it.machine, "ACPI DSDT: device V000: its description has more than 63 characters");
+}
+
 static void sleep_type(void **state)
 {
 	struct spoilable machine;
@@ -277,6 +381,9 @@ int main(void)
 		cmocka_unit_test(device_names),
 		cmocka_unit_test(device_ids),
 		cmocka_unit_test(device_resources),
+		cmocka_unit_test(figures),
+		cmocka_unit_test(caches),
+		cmocka_unit_test(generic_initiators),
 		cmocka_unit_test(sleep_type),
 	};
 

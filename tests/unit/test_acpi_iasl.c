@@ -171,6 +171,7 @@ static void iasl_agrees_on_large_machines(void **state)
 	struct grown_machine machine;
 
 	grown_new(&machine, 300, 2000, 64, 100);
+	grown_with_figures(&machine);
 	judge_machine(*state, "the machine with 300 processors", &machine.inputs);
 	grown_free(&machine);
 }

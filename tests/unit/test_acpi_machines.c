@@ -36,6 +36,35 @@ static const struct acpi_cpu x2apic_cpus[] = {{0, 0}, {1, 0}, {254, 0}, {255, 1}
 static const struct acpi_memory x2apic_memory[] = {{{0, GIB}, 0, false}, {{UINT64_C(0xfffffff) << 32, GIB}, 1, false}};
 static const uint8_t x2apic_distances[] = {10, 20, 20, 10};
 
+/* Domains: 0 has the processors and RAM, 1 an accelerator alone, 2 one with its slot, 3 and 4 slots. */
+static const struct acpi_memory figures_memory[] = {
+	{{0, 3 * GIB}, 0, false},        {{4 * GIB, GIB}, 0, false},      {{8 * GIB, 8 * GIB}, 2, false},
+	{{16 * GIB, 4 * GIB}, 3, false}, {{20 * GIB, 4 * GIB}, 4, false},
+};
+static const uint8_t figures_distances[] = {
+	10, 20, 20,      20, 20, /**/ 20, 10, 20,      20, 20, /**/ 20, 20, 10,
+	20, 20, /**/ 20, 20, 20, 10,      20, /**/ 20, 20, 20, 20,      10,
+};
+static const struct acpi_device figures_devices[] = {
+	{.name = "COM1", .hid = "PNP0501", .io = {0x3f8, 8}, .has_irq = true, .gsi = 4},
+	{.name = "AC00", .hid = "SPMV0001", .is_initiator = true, .pxm = 1, .description = "dma"},
+	{.name = "AC01", .hid = "SPMV0001", .uid = 1, .is_initiator = true, .pxm = 2, .description = "hbm.0-owner"},
+};
+/*
+ * Rows: from 0, 1 and 2. Write latencies use the largest entry and nearly all of 32 bits; there are no write
+ * bandwidths.
+ */
+static const uint32_t figures_read_latency[] = {80000, 0, 120000, 60500, 0,   /**/ 0, 0, 0,
+						90000, 0, /**/ 0, 0,     500, 0,      0};
+static const uint32_t figures_write_latency[] = {65000, 0, 4259710000, 0, 0, /**/ 0, 0, 0, 0, 0, /**/ 0, 0, 0, 0, 0};
+static const uint32_t figures_read_bandwidth[] = {102400, 0, 819200, 100, 0, /**/ 0, 0, 0, 0, 0, /**/ 0, 0, 0, 0, 0};
+static const uint32_t no_figures[15];
+static const uint32_t figures_attached[] = {0, ACPI_NOT_ATTACHED, 2, ACPI_NOT_ATTACHED, ACPI_NOT_ATTACHED};
+static const struct acpi_cache figures_caches[] = {
+	{.pxm = 3, .size = 256 * MIB, .level = 1, .levels = 2, .mapping = 1, .policy = 1, .line = 64},
+	{.pxm = 3, .size = 16 * MIB, .level = 2, .levels = 2, .mapping = 2, .policy = 2, .line = 32768},
+};
+
 const struct named_machine named_machines[NAMED_MACHINES] = {
 	{"one-node",
 	 {.cpus = one_cpu,
@@ -64,6 +93,22 @@ const struct named_machine named_machines[NAMED_MACHINES] = {
 	  .memory_count = COUNT_OF(x2apic_memory),
 	  .distances = x2apic_distances,
 	  .localities = 2,
+	  FIXED_PORTS}},
+	{"figures",
+	 {.cpus = one_cpu,
+	  .cpu_count = COUNT_OF(one_cpu),
+	  .memory = figures_memory,
+	  .memory_count = COUNT_OF(figures_memory),
+	  .distances = figures_distances,
+	  .localities = 5,
+	  .devices = figures_devices,
+	  .device_count = COUNT_OF(figures_devices),
+	  .hmat = true,
+	  .initiators = 3,
+	  .figures = {figures_read_latency, figures_write_latency, figures_read_bandwidth, no_figures},
+	  .attached = figures_attached,
+	  .caches = figures_caches,
+	  .cache_count = COUNT_OF(figures_caches),
 	  FIXED_PORTS}},
 };
 
@@ -118,6 +163,7 @@ static void grow_devices(struct grown_machine *machine, size_t devices)
 
 void grown_new(struct grown_machine *machine, size_t cpus, size_t memory, uint32_t localities, size_t devices)
 {
+	*machine = (struct grown_machine){0};
 	machine->cpus = array_new(cpus, sizeof(*machine->cpus));
 	machine->memory = array_new(memory, sizeof(*machine->memory));
 	machine->distances = array_new((size_t)localities * localities, 1);
@@ -136,8 +182,37 @@ void grown_new(struct grown_machine *machine, size_t cpus, size_t memory, uint32
 					       FIXED_PORTS};
 }
 
+void grown_with_figures(struct grown_machine *machine)
+{
+	struct acpi_inputs *inputs = &machine->inputs;
+	uint32_t initiators =
+		(uint32_t)(inputs->cpu_count < inputs->localities ? inputs->cpu_count : inputs->localities);
+	size_t count = (size_t)initiators * inputs->localities;
+
+	machine->figures = array_new(count, sizeof(*machine->figures));
+	machine->attached = array_new(inputs->localities, sizeof(*machine->attached));
+	machine->caches = array_new(inputs->memory_count, sizeof(*machine->caches));
+	for (size_t i = 0; i < inputs->memory_count; i++) {
+		uint32_t pxm = inputs->memory[i].pxm;
+
+		for (uint32_t from = 0; from < initiators; from++)
+			machine->figures[(size_t)from * inputs->localities + pxm] = 1 + (from * 7 + pxm * 3) % 65534;
+		machine->caches[i] = (struct acpi_cache){.pxm = pxm, .size = MIB, .level = 3, .levels = 3};
+	}
+	inputs->hmat = true;
+	inputs->initiators = initiators;
+	for (int kind = 0; kind < ACPI_FIGURES; kind++)
+		inputs->figures[kind] = machine->figures;
+	inputs->attached = machine->attached;
+	inputs->caches = machine->caches;
+	inputs->cache_count = inputs->memory_count;
+}
+
 void grown_free(struct grown_machine *machine)
 {
+	free(machine->figures);
+	free(machine->attached);
+	free(machine->caches);
 	free(machine->cpus);
 	free(machine->memory);
 	free(machine->distances);

@@ -17,11 +17,13 @@ struct named_machine {
 	struct acpi_inputs inputs;
 };
 
-enum { NAMED_MACHINES = 3 };
+enum { NAMED_MACHINES = 4 };
 
 /*
- * "one-node": one processor, RAM, COM1. "two-slots": RAM in two pieces, two SPM slots on nodes of their own, the rest of the
- * device-memory window hotpluggable at the highest node, every kind of device. "x2apic": sparse APIC ids around 255.
+ * "one-node": one processor, RAM, COM1. "two-slots": RAM in two pieces, two SPM slots on nodes of their own, the rest
+ * of the device-memory window hotpluggable at the highest node, every kind of device. "x2apic": sparse APIC ids around
+ * 255. "figures": three slots, one with its accelerator, an accelerator without memory, an HMAT of all that it can
+ * hold.
  */
 extern const struct named_machine named_machines[NAMED_MACHINES];
 
@@ -33,9 +35,16 @@ struct grown_machine {
 	uint8_t *distances;
 	struct acpi_device *devices;
 	char (*names)[5];
+	uint32_t *figures; /* of grown_with_figures() */
+	uint32_t *attached;
+	struct acpi_cache *caches;
 };
 
 void grown_new(struct grown_machine *machine, size_t cpus, size_t memory, uint32_t localities, size_t devices);
+
+/* Adds an HMAT with figures of every kind, all different, and a cache before each range of memory. */
+void grown_with_figures(struct grown_machine *machine);
+
 void grown_free(struct grown_machine *machine);
 
 /* A little-endian number of width bytes. */

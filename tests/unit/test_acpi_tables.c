@@ -175,6 +175,26 @@ static void srat_memory_is_byte_exact(void **state)
 	acpi_blob_release(&blob);
 }
 
+static void srat_names_the_generic_initiators(void **state)
+{
+	static const uint8_t expected[] = {
+		5, 32, 0, 0, 1, 0, 0, 0, 'S', 'P', 'M', 'V', '0', '0', '0', '1', /* domain 1, SPMV0001 */
+		0, 0,  0, 0, 0, 0, 0, 0, 1,   0,   0,   0,   0,   0,   0,   0,   /* _UID 0, enabled */
+		5, 32, 0, 0, 2, 0, 0, 0, 'S', 'P', 'M', 'V', '0', '0', '0', '1',
+		1, 0,  0, 0, 0, 0, 0, 0, 1,   0,   0,   0,   0,   0,   0,   0,
+	};
+	struct acpi_blob blob;
+	const uint8_t *srat;
+	size_t size, at = 36 + 12 + 16;
+
+	(void)state;
+	build(&blob, &named_machines[3].inputs);
+	srat = find_table(&blob, "SRAT", &size);
+	assert_int_equal(size, at + sizeof(expected) + 5 * 40);
+	assert_memory_equal(srat + at, expected, sizeof(expected));
+	acpi_blob_release(&blob);
+}
+
 static void slit_is_the_matrix(void **state)
 {
 	struct grown_machine machine;
@@ -314,6 +334,20 @@ static void assert_crs(struct aml_reader *device, const struct acpi_device *expe
 	assert_ptr_equal(crs.at, crs.end);
 }
 
+/* _STR: UTF-16 with a zero behind it */
+static void assert_description(struct aml_reader *device, const char *expected)
+{
+	struct aml_reader text;
+	size_t length = strlen(expected);
+
+	expect(device, "\x08_STR\x11", 6);
+	text = enter(device);
+	assert_int_equal(integer(&text), 2 * (length + 1));
+	for (size_t i = 0; i <= length; i++, text.at += 2)
+		assert_int_equal(read_le(text.at, 2), expected[i]);
+	assert_ptr_equal(text.at, text.end);
+}
+
 static void assert_device(struct aml_reader *scope, const struct acpi_device *expected)
 {
 	struct aml_reader device = enter_device(scope, expected->name);
@@ -326,6 +360,10 @@ static void assert_device(struct aml_reader *scope, const struct acpi_device *ex
 		assert_true(integer(&device) != 0);
 	}
 	named_integer(&device, "_UID", expected->uid);
+	if (expected->is_initiator)
+		named_integer(&device, "_PXM", expected->pxm);
+	if (expected->description != NULL)
+		assert_description(&device, expected->description);
 	if (expected->io.size > 0 || expected->mmio.size > 0 || expected->has_irq)
 		assert_crs(&device, expected);
 	assert_ptr_equal(device.at, device.end);
@@ -397,10 +435,15 @@ static void dsdt_com1_is_byte_exact(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fadt_is_hardware_reduced),   cmocka_unit_test(madt_lists_old_and_new_ids),
-		cmocka_unit_test(srat_places_processors),     cmocka_unit_test(srat_splits_high_domains),
-		cmocka_unit_test(srat_memory_is_byte_exact),  cmocka_unit_test(slit_is_the_matrix),
-		cmocka_unit_test(dsdt_describes_the_devices), cmocka_unit_test(dsdt_com1_is_byte_exact),
+		cmocka_unit_test(fadt_is_hardware_reduced),
+		cmocka_unit_test(madt_lists_old_and_new_ids),
+		cmocka_unit_test(srat_places_processors),
+		cmocka_unit_test(srat_splits_high_domains),
+		cmocka_unit_test(srat_memory_is_byte_exact),
+		cmocka_unit_test(slit_is_the_matrix),
+		cmocka_unit_test(dsdt_describes_the_devices),
+		cmocka_unit_test(dsdt_com1_is_byte_exact),
+		cmocka_unit_test(srat_names_the_generic_initiators),
 	};
 
 	return cmocka_run_group_tests_name("acpi_tables", tests, NULL, NULL);
