@@ -126,8 +126,11 @@ static int plan_memory(struct board *board, struct error *err)
 		.cpus = config->cpu_count,
 		/* RAM makes at most four pieces of each --mem: it flows around three holes */
 		.memory = 4 * config->mem_count + 2 * config->spm_count + 4,
-		.devices = board->device_count,
+		.devices = board->device_count + config->accel_count,
+		.accelerators = config->accel_count,
+		.caches = config->mem_count + config->spm_count,
 		.localities = config->node_count,
+		.initiators = config->figures[0] != NULL ? config->initiator_count : 0,
 	};
 	struct layout_request request = {
 		.ram_count = config->mem_count,
@@ -260,16 +263,95 @@ static int make_srat(struct board *board, struct error *err)
 	return 0;
 }
 
+uint32_t board_attached(const struct board *board, uint32_t node)
+{
+	const struct config *config = board->config;
+
+	if (node < config->cpu_node_count)
+		return node;
+	for (size_t i = 0; i < config->accel_count; i++) {
+		const struct config_accel *accel = &config->accels[i];
+		size_t at = (size_t)accel->node * config->node_count + node;
+
+		/*
+		 * Linux shows the attached initiator's figures alone, so one without any would hide what the CPUs have
+		 */
+		for (int kind = 0; accel->has_block && accel->block_node == node && kind < ACPI_FIGURES; kind++) {
+			if (config->figures[kind] != NULL && config->figures[kind][at] != 0)
+				return accel->node;
+		}
+	}
+	return ACPI_NOT_ATTACHED;
+}
+
+static void add_cache(struct board *board, const struct config_memory *memory)
+{
+	if (memory->cache.size == 0)
+		return;
+	board->acpi_caches[board->acpi.cache_count++] = (struct acpi_cache){
+		.pxm = pxm_of_node(memory->node),
+		.size = memory->cache.size,
+		.level = 1,
+		.levels = 1,
+		.mapping = memory->cache.complex ? 2 : 1,
+		.policy = memory->cache.write_through ? 2 : 1,
+		.line = (uint16_t)memory->cache.line,
+	};
+}
+
+static int make_hmat(struct board *board, struct error *err)
+{
+	const struct config *config = board->config;
+
+	board->acpi.initiators = config->initiator_count;
+	board->acpi.hmat = config->figures[0] != NULL;
+	if (!board->acpi.hmat)
+		return 0;
+	board->acpi_attached = calloc(config->node_count, sizeof(board->acpi_attached[0]));
+	board->acpi_caches = calloc(config->mem_count + config->spm_count, sizeof(board->acpi_caches[0]));
+	if (board->acpi_attached == NULL || board->acpi_caches == NULL)
+		return no_memory(err);
+	for (uint32_t node = 0; node < config->node_count; node++)
+		board->acpi_attached[pxm_of_node(node)] = board_attached(board, node);
+	for (size_t i = 0; i < config->mem_count; i++)
+		add_cache(board, &config->mem[i]);
+	for (size_t i = 0; i < config->spm_count; i++)
+		add_cache(board, &config->spm[i]);
+	for (int kind = 0; kind < ACPI_FIGURES; kind++)
+		board->acpi.figures[kind] = config->figures[kind];
+	board->acpi.attached = board->acpi_attached;
+	board->acpi.caches = board->acpi_caches;
+	return 0;
+}
+
+static void add_accel(struct board *board, size_t index)
+{
+	const struct config_accel *accel = &board->config->accels[index];
+
+	snprintf(board->accel_names[index], sizeof(board->accel_names[index]), "AC%02X", (unsigned)index & 0xff);
+	board->acpi_devices[board->acpi.device_count++] = (struct acpi_device){
+		.name = board->accel_names[index],
+		.hid = BOARD_ACCEL_HID,
+		.uid = (uint32_t)index,
+		.is_initiator = true,
+		.pxm = pxm_of_node(accel->node),
+		.description = accel->id,
+	};
+}
+
 static int make_acpi_inputs(struct board *board, struct error *err)
 {
 	const struct config *config = board->config;
 	int code = make_srat(board, err);
 
+	if (code == 0)
+		code = make_hmat(board, err);
 	if (code < 0)
 		return code;
 	board->acpi_cpus = calloc(config->cpu_count, sizeof(board->acpi_cpus[0]));
-	board->acpi_devices = calloc(board->device_count, sizeof(board->acpi_devices[0]));
-	if (board->acpi_cpus == NULL || board->acpi_devices == NULL)
+	board->acpi_devices = calloc(board->device_count + config->accel_count, sizeof(board->acpi_devices[0]));
+	board->accel_names = calloc(config->accel_count + 1, sizeof(board->accel_names[0]));
+	if (board->acpi_cpus == NULL || board->acpi_devices == NULL || board->accel_names == NULL)
 		return no_memory(err);
 	for (uint32_t i = 0; i < config->cpu_count; i++)
 		board->acpi_cpus[i] = (struct acpi_cpu){board->cpus[i].apic_id, pxm_of_node(board->cpus[i].node)};
@@ -292,6 +374,8 @@ static int make_acpi_inputs(struct board *board, struct error *err)
 			device->mmio = wants->io[0].range;
 		board->acpi.device_count++;
 	}
+	for (size_t i = 0; i < config->accel_count; i++)
+		add_accel(board, i);
 	board->acpi.cpus = board->acpi_cpus;
 	board->acpi.cpu_count = config->cpu_count;
 	board->acpi.devices = board->acpi_devices;
@@ -354,10 +438,16 @@ void board_release(struct board *board)
 	free(board->acpi_cpus);
 	free(board->acpi_memory);
 	free(board->acpi_devices);
+	free(board->acpi_attached);
+	free(board->acpi_caches);
+	free(board->accel_names);
 	board->cpus = NULL;
 	board->acpi_cpus = NULL;
 	board->acpi_memory = NULL;
 	board->acpi_devices = NULL;
+	board->acpi_attached = NULL;
+	board->acpi_caches = NULL;
+	board->accel_names = NULL;
 }
 
 int board_build_acpi(const struct board *board, struct acpi_blob *blob, struct error *err)

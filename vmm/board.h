@@ -27,6 +27,12 @@ enum board_device_kind {
 };
 
 /*
+ * The _HID of every accelerator, for its driver to match. Vendor ids of four characters are ACPI's; this one is ours by
+ * use only.
+ */
+#define BOARD_ACCEL_HID "SPMV0001"
+
+/*
  * Virtio devices have a page of registers each, in the 32-bit hole, and share the interrupts from BOARD_VIRTIO_GSI on when there are more devices than pins.
  */
 #define BOARD_VIRTIO_BASE UINT64_C(0xd0000000)
@@ -63,6 +69,9 @@ struct board {
 	struct acpi_cpu *acpi_cpus;
 	struct acpi_memory *acpi_memory;
 	struct acpi_device *acpi_devices;
+	uint32_t *acpi_attached;
+	struct acpi_cache *acpi_caches;
+	char (*accel_names)[5];
 };
 
 /*
@@ -80,6 +89,9 @@ const char *board_device_name(const struct board_device *device);
 
 /* The configuration's entry behind a region. */
 const struct config_memory *board_owner(const struct board *board, const struct mem_region *region);
+
+/* The node whose CPUs or accelerator a node's memory belongs to; ACPI_NOT_ATTACHED when no initiator stands out. */
+uint32_t board_attached(const struct board *board, uint32_t node);
 
 /* How much of a block Linux can put online as system RAM: whole memory blocks only (the kmem driver rounds inwards). */
 uint64_t board_onlinable(const struct board *board, struct range block);

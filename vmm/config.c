@@ -11,6 +11,7 @@
 #include "guest/protocol.h"
 #include "vmm/base/parse.h"
 #include "vmm/base/range.h"
+#include "vmm/config_figures.h"
 #include "vmm/config_nodes.h"
 #include "vmm/memory/layout.h"
 
@@ -45,6 +46,8 @@ void config_raw_release(struct config_raw *raw)
 	free(raw->spm);
 	free(raw->numa);
 	free(raw->distances);
+	free(raw->perfs);
+	free(raw->accels);
 	free(raw->files);
 	free((void *)raw->rw);
 	for (size_t i = 0; i < raw->extra_module_count; i++)
@@ -61,6 +64,9 @@ void config_release(struct config *config)
 	free(config->spm);
 	free(config->cpu_nodes);
 	free(config->distances);
+	free(config->accels);
+	for (int kind = 0; kind < ACPI_FIGURES; kind++)
+		free(config->figures[kind]);
 	free((void *)(uintptr_t)config->files);
 	free(config->devices);
 	for (size_t i = 0; i < config->warning_count; i++)
@@ -185,6 +191,8 @@ static int fill_memory(struct config_memory **out, const struct raw_memory *raw,
 		memory->address = raw[i].address;
 		memory->has_address = raw[i].has_address;
 		memory->mixed = raw[i].mixed;
+		memory->cache = raw[i].cache;
+		memcpy(memory->figures, raw[i].figures, sizeof(memory->figures));
 		name_memory(memory, kind, &raw[i], i, count);
 		code = check_source(memory, &raw[i], err);
 		if (code == 0)
@@ -480,11 +488,15 @@ int config_from(struct config *config, const struct config_raw *raw, struct erro
 	if (code == 0)
 		code = config_place_cpus(config, raw, err);
 	if (code == 0)
+		code = config_place_accels(config, raw, err);
+	if (code == 0)
 		code = config_number_nodes(config, err);
 	if (code == 0)
 		code = config_check_sharing(config, err);
 	if (code == 0)
 		code = config_fill_distances(config, raw, err);
+	if (code == 0)
+		code = config_fill_figures(config, raw, err);
 	if (code == 0)
 		code = check_maxmem(config, raw, err);
 	if (code == 0)

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "acpi/figures.h"
 #include "devices/virtio/net_options.h"
 #include "vmm/base/error.h"
 #include "vmm/base/log.h"
@@ -26,9 +27,17 @@
 /* All virtio devices of a machine: those, a command's shares and its console, virtio-mem and the random number generator */
 #define CONFIG_VIRTIO_MAX       (CONFIG_DEVICES_MAX + 1 + CONFIG_RW_MAX + 1 + 2)
 #define CONFIG_TIMEOUT_MAX      31536000u /* seconds: a year */
+#define CONFIG_ACCELS_MAX       256u      /* --accel */
 #define CONFIG_MEM_DEFAULT      GIB
 #define CONFIG_DISTANCE_LOCAL   10u
 #define CONFIG_DISTANCE_DEFAULT 20u
+/*
+ * What RAM gets when others have figures and it has none: so much for each unit of distance, and this bandwidth (100G)
+ * at any.
+ */
+#define CONFIG_RAM_LATENCY_STEP 10000u  /* ps */
+#define CONFIG_RAM_BANDWIDTH    102400u /* MB/s */
+#define CONFIG_CACHE_LINE       64u
 
 enum serial_mode {
 	SERIAL_DEFAULT, /* as typed only: SERIAL_STDIO, or with a command SERIAL_NONE */
@@ -61,6 +70,14 @@ struct config_device {
 	struct net_options *net;   /* --net; heap, owned */
 };
 
+/* A cache before the memory of a node (ACPI 6.5 §5.2.28.5); size 0 when there is none. */
+struct config_cache {
+	uint64_t size;
+	uint32_t line;      /* bytes */
+	bool complex;       /* indexed in a complex way; otherwise direct mapped */
+	bool write_through; /* otherwise write back */
+};
+
 /* --------------------------------------------------------------------- as typed */
 
 /* One --mem or --spm; unset keys are zero and their has_ flag is false. */
@@ -70,7 +87,9 @@ struct raw_memory {
 	uint32_t node;
 	bool has_node;
 	struct backend_source source;
-	bool has_policy;  /* without it, host nodes mean HOST_POLICY_BIND */
+	bool has_policy;                /* without it, host nodes mean HOST_POLICY_BIND */
+	uint32_t figures[ACPI_FIGURES]; /* from CPUs; 0 when not given */
+	struct config_cache cache;
 	uint64_t address; /* --spm only, like the rest */
 	bool has_address;
 	char id[CONFIG_ID_MAX + 1]; /* empty when not given */
@@ -91,6 +110,20 @@ struct raw_distance {
 	uint8_t distance;
 };
 
+struct raw_perf { /* --perf: figures between two nodes */
+	const char *argument;
+	uint32_t from, to;
+	uint32_t figures[ACPI_FIGURES];
+};
+
+struct raw_accel {
+	const char *argument;
+	char id[CONFIG_ID_MAX + 1];
+	uint32_t node;
+	bool has_node;
+	char block[CONFIG_ID_MAX + 1]; /* node-of=; empty when not given */
+};
+
 struct raw_file { /* --file PATH[:GUEST_PATH] */
 	const char *argument;
 };
@@ -103,6 +136,10 @@ struct config_raw {
 	size_t numa_count;
 	struct raw_distance *distances;
 	size_t distance_count;
+	struct raw_perf *perfs;
+	size_t perf_count;
+	struct raw_accel *accels;
+	size_t accel_count;
 	struct raw_file *files;
 	size_t file_count;
 	const char **rw; /* --rw */
@@ -141,9 +178,22 @@ struct config_memory {
 	uint64_t size;
 	uint32_t node;
 	struct backend_source source;
+	uint32_t figures[ACPI_FIGURES];
+	struct config_cache cache;
 	uint64_t address; /* --spm only */
 	bool has_address;
 	bool mixed;
+};
+
+/*
+ * An accelerator: no more than a device of the ACPI namespace in a node, for a driver to bind to and for figures to
+ * start from.
+ */
+struct config_accel {
+	char id[CONFIG_ID_MAX + 1];
+	uint32_t node;
+	bool has_block;
+	uint32_t block_node; /* of the block that is its own */
 };
 
 struct config {
@@ -151,11 +201,21 @@ struct config {
 	size_t mem_count, spm_count;
 	uint32_t cpu_count;  /* at least 1 */
 	uint32_t *cpu_nodes; /* the node of each CPU; heap, owned */
-	uint32_t node_count; /* nodes are 0 .. node_count - 1 without a gap, those with CPUs first */
-	uint8_t *distances;  /* node_count * node_count, row "from"; heap, owned */
-	uint64_t maxmem;     /* 0 or at least what RAM and blocks come to */
-	uint64_t room;       /* what --maxmem leaves for hotplug; 0 when there is none */
-	uint64_t hotplug;    /* bytes of the room that the guest is asked to take at the start */
+	/* nodes are 0 .. node_count - 1 without a gap: those with CPUs, then those with accelerators, then others */
+	uint32_t node_count;
+	uint32_t cpu_node_count;     /* those with CPUs */
+	uint32_t initiator_count;    /* those with CPUs or accelerators */
+	uint8_t *distances;          /* node_count * node_count, row "from"; heap, owned */
+	struct config_accel *accels; /* by node; heap, owned */
+	size_t accel_count;
+	/*
+	 * How fast each node's memory is, for HMAT: of each kind initiator_count * node_count, row "from"; heap, owned.
+	 * NULL, all of them, when neither figures nor caches are given.
+	 */
+	uint32_t *figures[ACPI_FIGURES];
+	uint64_t maxmem;  /* 0 or at least what RAM and blocks come to */
+	uint64_t room;    /* what --maxmem leaves for hotplug; 0 when there is none */
+	uint64_t hotplug; /* bytes of the room that the guest is asked to take at the start */
 	const char *kernel, *initrd, *append, *modules, *script; /* borrowed; NULL when not given */
 	const char *const *files;                                /* heap array, owned; strings borrowed */
 	size_t file_count;
@@ -192,6 +252,11 @@ struct config {
  *               block there says mixed=on, which then is a warning. This is policy, not specification: ACPI's HMAT describes
  *               performance by proximity domain, so blocks that share one lose their own figures.
  *   CPUs        each is in exactly one node; without --numa all are in node 0
+ *   figures     belong to nodes: those of --mem and --spm hold from all nodes with CPUs, --perf is for one pair. When
+ *               there are any, RAM without gets CONFIG_RAM_LATENCY_STEP for each unit of distance and
+ *               CONFIG_RAM_BANDWIDTH: Linux's memory tiers use none at all when RAM has none. All of a kind have a unit
+ *               in common in which the table can hold them (acpi_figure_unit)
+ *   accels      are in nodes behind those with CPUs and before all others, which is again how Linux numbers them
  *   distances   11 to 254 between different nodes (20 when nothing is said), 10 and only 10 to itself; one direction implies the
  *               other unless both are given (ACPI 6.5 §5.2.17)
  *   ids         unique over all memory; "ram0", "spm0" and so on by position when none is given

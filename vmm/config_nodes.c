@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "vmm/base/parse.h"
 
@@ -75,7 +76,7 @@ int config_place_cpus(struct config *config, const struct config_raw *raw, struc
 
 /* What is on which node. */
 struct occupancy {
-	struct node_set cpus, memory;
+	struct node_set cpus, accels, memory;
 	uint32_t highest;
 };
 
@@ -110,39 +111,117 @@ static int check_cpu_order(const struct config *config, struct error *err)
 	return 0;
 }
 
+/* The kinds of nodes in the order in which Linux numbers them. */
+enum node_kind { NODE_WITH_CPUS, NODE_WITH_ACCELS, NODE_OF_MEMORY, NODE_OF_NOTHING };
+
+static enum node_kind kind_of(const struct occupancy *is, uint32_t node)
+{
+	if (node_set_has(&is->cpus, node))
+		return NODE_WITH_CPUS;
+	if (node_set_has(&is->accels, node))
+		return NODE_WITH_ACCELS;
+	return node_set_has(&is->memory, node) ? NODE_OF_MEMORY : NODE_OF_NOTHING;
+}
+
 int config_number_nodes(struct config *config, struct error *err)
 {
+	static const char *const KINDS[] = {"CPUs", "accelerators", "memory"};
 	struct occupancy is = {0};
-	uint32_t without_cpus = NODE_NONE; /* the first node that has none */
 
 	for (uint32_t cpu = 0; cpu < config->cpu_count; cpu++)
 		occupy(&is.cpus, &is, config->cpu_nodes[cpu]);
+	for (size_t i = 0; i < config->accel_count; i++)
+		occupy(&is.accels, &is, config->accels[i].node);
 	for (size_t i = 0; i < config->mem_count; i++)
 		occupy(&is.memory, &is, config->mem[i].node);
 	for (size_t i = 0; i < config->spm_count; i++)
 		occupy(&is.memory, &is, config->spm[i].node);
 	for (uint32_t node = 0; node <= is.highest; node++) {
-		bool has_cpus = node_set_has(&is.cpus, node);
+		enum node_kind kind = kind_of(&is, node);
+		uint32_t first = 0; /* of a kind that should come behind this one */
 
-		if (!has_cpus && !node_set_has(&is.memory, node))
+		if (kind == NODE_OF_NOTHING)
 			return error_set(err, EXIT_STATUS_CONFIG, EINVAL,
 					 "node %" PRIu32
 					 " has neither CPUs nor memory: nodes are numbered without gaps, and node "
 					 "%" PRIu32 " is in use; give node %" PRIu32
 					 " something or lower the numbers above it",
 					 node, is.highest, node);
-		if (!has_cpus && without_cpus == NODE_NONE)
-			without_cpus = node;
-		if (has_cpus && without_cpus != NODE_NONE)
+		while (first < node && kind_of(&is, first) <= kind)
+			first++;
+		if (first < node)
 			return error_set(
 				err, EXIT_STATUS_CONFIG, EINVAL,
-				"node %" PRIu32 " has no CPUs but node %" PRIu32
-				" has: Linux numbers nodes with CPUs first, so the guest's numbers would differ; "
+				"node %" PRIu32 " has no %s but node %" PRIu32
+				" has: Linux numbers nodes with %s first, so the guest's numbers would differ; "
 				"exchange %" PRIu32 " and %" PRIu32,
-				without_cpus, node, without_cpus, node);
+				first, KINDS[kind], node,
+				kind == NODE_WITH_CPUS ? "CPUs" : "CPUs, then those with accelerators,", first, node);
+		config->cpu_node_count += kind == NODE_WITH_CPUS;
+		config->initiator_count += kind <= NODE_WITH_ACCELS;
 	}
 	config->node_count = is.highest + 1;
 	return check_cpu_order(config, err);
+}
+
+static int by_node(const void *a, const void *b)
+{
+	const struct config_accel *one = a, *other = b;
+
+	if (one->node != other->node)
+		return one->node < other->node ? -1 : 1;
+	return strcmp(one->id, other->id);
+}
+
+static int place_accel(struct config *config, const struct raw_accel *raw, struct error *err)
+{
+	struct config_accel *accel = &config->accels[config->accel_count];
+	const struct config_memory *block = NULL;
+
+	for (size_t i = 0; i < config->accel_count; i++) {
+		if (strcmp(config->accels[i].id, raw->id) == 0)
+			return error_set(err, EXIT_STATUS_CONFIG, EEXIST,
+					 "--accel %s: another --accel has the id '%s'; use another one", raw->argument,
+					 raw->id);
+	}
+	for (size_t i = 0; i < config->spm_count; i++) {
+		if (strcmp(config->spm[i].id, raw->block) == 0)
+			block = &config->spm[i];
+	}
+	if (raw->block[0] != '\0' && block == NULL)
+		return error_set(err, EXIT_STATUS_CONFIG, ENOENT,
+				 "--accel %s: no --spm has the id '%s'; name a block as its id= does", raw->argument,
+				 raw->block);
+	if (!raw->has_node && block == NULL)
+		return error_set(err, EXIT_STATUS_CONFIG, EINVAL,
+				 "--accel %s: it is in no node; add node=N or node-of=SPM_ID", raw->argument);
+	if (raw->has_node && raw->node >= NODES_MAX)
+		return error_set(err, EXIT_STATUS_CONFIG, ERANGE,
+				 "--accel %s: node %" PRIu32 " is out of range; use 0 to %d", raw->argument, raw->node,
+				 NODES_MAX - 1);
+	snprintf(accel->id, sizeof(accel->id), "%s", raw->id);
+	accel->node = block != NULL && !raw->has_node ? block->node : raw->node;
+	if (block != NULL) {
+		accel->has_block = true;
+		accel->block_node = block->node;
+	}
+	config->accel_count++;
+	return 0;
+}
+
+int config_place_accels(struct config *config, const struct config_raw *raw, struct error *err)
+{
+	int code = 0;
+
+	if (raw->accel_count == 0)
+		return 0;
+	config->accels = calloc(raw->accel_count, sizeof(*config->accels));
+	if (config->accels == NULL)
+		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "no memory for the machine's description");
+	for (size_t i = 0; code == 0 && i < raw->accel_count; i++)
+		code = place_accel(config, &raw->accels[i], err);
+	qsort(config->accels, config->accel_count, sizeof(*config->accels), by_node);
+	return code;
 }
 
 /* Text for whatever else is on the node of a block: a CPU, RAM, or another block. Empty when the block is alone. */

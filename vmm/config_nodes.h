@@ -13,7 +13,13 @@
 /* Fills cpu_count and cpu_nodes. */
 int config_place_cpus(struct config *config, const struct config_raw *raw, struct error *err);
 
-/* Fills node_count; refuses gaps and nodes without CPUs before nodes with CPUs. */
+/* Fills accels and accel_count. */
+int config_place_accels(struct config *config, const struct config_raw *raw, struct error *err);
+
+/*
+ * Fills node_count, cpu_node_count and initiator_count; refuses gaps and nodes that are not in this order: with CPUs,
+ * with accelerators, others.
+ */
 int config_number_nodes(struct config *config, struct error *err);
 
 /* Refuses an SPM block that is not alone on its node, or warns when all blocks there say mixed=on. */

@@ -79,6 +79,41 @@ static int key_prealloc(struct raw_memory *memory, struct token value, struct er
 	return parse_on_off(value, &memory->source.prealloc, err);
 }
 
+static int key_cache(struct raw_memory *memory, struct token value, struct error *err)
+{
+	return parse_size(value, &memory->cache.size, err);
+}
+
+/* ACPI 6.5 §5.2.28.5 has sixteen bits for a line. */
+static int key_cache_line(struct raw_memory *memory, struct token value, struct error *err)
+{
+	uint64_t line = 0;
+	int code = parse_number(value, 1, UINT16_MAX, &line, err);
+
+	memory->cache.line = (uint32_t)line;
+	return code;
+}
+
+static int key_cache_mapping(struct raw_memory *memory, struct token value, struct error *err)
+{
+	memory->cache.complex = strcmp(value.text, "complex") == 0;
+	if (!memory->cache.complex && strcmp(value.text, "direct") != 0)
+		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
+				 "unknown mapping '%.40s' (column %zu); use direct or complex", value.text,
+				 value.column);
+	return 0;
+}
+
+static int key_cache_policy(struct raw_memory *memory, struct token value, struct error *err)
+{
+	memory->cache.write_through = strcmp(value.text, "write-through") == 0;
+	if (!memory->cache.write_through && strcmp(value.text, "write-back") != 0)
+		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
+				 "unknown policy '%.40s' (column %zu); use write-back or write-through", value.text,
+				 value.column);
+	return 0;
+}
+
 static int key_address(struct raw_memory *memory, struct token value, struct error *err)
 {
 	int code = parse_size(value, &memory->address, err);
@@ -93,7 +128,7 @@ static bool is_letter(char c)
 }
 
 /* Ids stand in memfd names, messages and JSON, so they are made of what needs no quoting anywhere. */
-static int key_id(struct raw_memory *memory, struct token value, struct error *err)
+int option_id(char *id, struct token value, struct error *err)
 {
 	size_t length = strlen(value.text);
 
@@ -112,8 +147,13 @@ static int key_id(struct raw_memory *memory, struct token value, struct error *e
 		return error_set(err, EXIT_STATUS_USAGE, ENAMETOOLONG,
 				 "the id has %zu characters (column %zu); use at most %u", length, value.column,
 				 CONFIG_ID_MAX);
-	memcpy(memory->id, value.text, length + 1);
+	memcpy(id, value.text, length + 1);
 	return 0;
+}
+
+static int key_id(struct raw_memory *memory, struct token value, struct error *err)
+{
+	return option_id(memory->id, value, err);
 }
 
 static int key_mixed(struct raw_memory *memory, struct token value, struct error *err)
@@ -121,12 +161,22 @@ static int key_mixed(struct raw_memory *memory, struct token value, struct error
 	return parse_on_off(value, &memory->mixed, err);
 }
 
-/* The keys of --mem come first, those of --spm alone follow. */
-enum { MEM_KEYS = 6 };
+/* The keys of --mem come first, those of --spm alone follow. Both have figures too (option_figure). */
+enum { MEM_KEYS = 10 };
 static const struct key KEYS[] = {
-	{"size", key_size},     {"node", key_node},       {"host-nodes", key_host_nodes},
-	{"policy", key_policy}, {"hugetlb", key_hugetlb}, {"prealloc", key_prealloc},
-	{"addr", key_address},  {"id", key_id},           {"mixed", key_mixed},
+	{"size", key_size},
+	{"node", key_node},
+	{"host-nodes", key_host_nodes},
+	{"policy", key_policy},
+	{"hugetlb", key_hugetlb},
+	{"prealloc", key_prealloc},
+	{"cache", key_cache},
+	{"cache-line", key_cache_line},
+	{"cache-mapping", key_cache_mapping},
+	{"cache-policy", key_cache_policy},
+	{"addr", key_address},
+	{"id", key_id},
+	{"mixed", key_mixed},
 };
 enum { SPM_KEYS = sizeof(KEYS) / sizeof(KEYS[0]) };
 
@@ -141,19 +191,34 @@ static const struct key *find_key(const char *name, size_t key_count)
 
 static int unknown_key(struct token key, size_t key_count, struct error *err)
 {
-	char known[128] = "";
+	char known[256] = "";
 
 	for (size_t i = 0; i < key_count; i++) {
-		const char *separator = i == 0 ? "" : i + 1 < key_count ? ", " : " or ";
 		size_t used = strlen(known);
 
-		snprintf(known + used, sizeof(known) - used, "%s%s", separator, KEYS[i].name);
+		snprintf(known + used, sizeof(known) - used, "%s, ", KEYS[i].name);
 	}
 	if (find_key(key.text, SPM_KEYS) != NULL)
-		return error_set(err, EXIT_STATUS_USAGE, EINVAL, "'%s' is a key of --spm only (column %zu); use %s",
-				 key.text, key.column, known);
-	return error_set(err, EXIT_STATUS_USAGE, EINVAL, "unknown key '%.40s' (column %zu); use %s", key.text,
-			 key.column, known);
+		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
+				 "'%s' is a key of --spm only (column %zu); use %s" OPTION_FIGURES, key.text,
+				 key.column, known);
+	return error_set(err, EXIT_STATUS_USAGE, EINVAL, "unknown key '%.40s' (column %zu); use %s" OPTION_FIGURES,
+			 key.text, key.column, known);
+}
+
+/* The line's size is that of all processors unless it is given; a cache that has no size is none. */
+static int check_cache(struct raw_memory *memory, const struct keyval *keyval, struct error *err)
+{
+	for (size_t i = 0; memory->cache.size == 0 && i < keyval->count; i++) {
+		struct token key = keyval->pairs[i].key;
+
+		if (strncmp(key.text, "cache-", strlen("cache-")) == 0)
+			return error_set(err, EXIT_STATUS_USAGE, EINVAL,
+					 "%s (column %zu) needs a cache; add cache=SIZE", key.text, key.column);
+	}
+	if (memory->cache.size != 0 && memory->cache.line == 0)
+		memory->cache.line = CONFIG_CACHE_LINE;
+	return 0;
 }
 
 static int enter_pairs(struct raw_memory *memory, const struct keyval *keyval, size_t key_count, struct error *err)
@@ -161,11 +226,26 @@ static int enter_pairs(struct raw_memory *memory, const struct keyval *keyval, s
 	for (size_t i = 0; i < keyval->count; i++) {
 		const struct keyval_pair *pair = &keyval->pairs[i];
 		const struct key *key = find_key(pair->key.text, key_count);
-		int code = key != NULL ? key->parse(memory, pair->value, err) : unknown_key(pair->key, key_count, err);
+		int code;
 
+		if (option_is_figure(pair->key.text))
+			code = option_figure(memory->figures, pair->key, pair->value, err);
+		else if (key != NULL)
+			code = key->parse(memory, pair->value, err);
+		else
+			code = unknown_key(pair->key, key_count, err);
 		if (code < 0)
 			return code;
 	}
+	return check_cache(memory, keyval, err);
+}
+
+static int enter_memory(struct raw_memory *memory, const struct keyval *keyval, size_t key_count, struct error *err)
+{
+	int code = enter_pairs(memory, keyval, key_count, err);
+
+	if (code < 0)
+		return code;
 	if (memory->size == 0)
 		return error_set(err, EXIT_STATUS_USAGE, EINVAL, "size is missing; add size=SIZE, such as size=8G");
 	return 0;
@@ -180,7 +260,7 @@ static int parse_memory(struct raw_memory *memory, const char *argument, const c
 	if (code < 0)
 		return code;
 	memory->argument = argument;
-	code = enter_pairs(memory, &keyval, key_count, err);
+	code = enter_memory(memory, &keyval, key_count, err);
 	keyval_release(&keyval);
 	return code;
 }

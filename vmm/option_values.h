@@ -2,6 +2,7 @@
 #ifndef SPMVM_OPTION_VALUES_H
 #define SPMVM_OPTION_VALUES_H
 
+#include "vmm/base/parse.h"
 #include "vmm/options.h"
 
 /*
@@ -14,6 +15,8 @@ int option_spm(struct options *options, const char *argument, struct error *err)
 int option_cpus(struct options *options, const char *argument, struct error *err);
 int option_numa(struct options *options, const char *argument, struct error *err);
 int option_distance(struct options *options, const char *argument, struct error *err);
+int option_perf(struct options *options, const char *argument, struct error *err);
+int option_accel(struct options *options, const char *argument, struct error *err);
 int option_maxmem(struct options *options, const char *argument, struct error *err);
 int option_hotplug(struct options *options, const char *argument, struct error *err);
 int option_kernel(struct options *options, const char *argument, struct error *err);
@@ -38,6 +41,18 @@ int option_phys_bits(struct options *options, const char *argument, struct error
 int option_force(struct options *options, const char *argument, struct error *err);
 int option_format(struct options *options, const char *argument, struct error *err);
 int option_tables(struct options *options, const char *argument, struct error *err);
+
+/* Checks an id and copies it; id has CONFIG_ID_MAX + 1 characters. In option_memory.c. */
+int option_id(char *id, struct token value, struct error *err);
+
+/*
+ * The keys of --mem, --spm and --perf that say how fast memory is: "latency", "read-latency" and so on.
+ * option_is_figure() knows their names; option_figure() enters one, and refuses to enter a figure twice. In
+ * option_figures.c.
+ */
+#define OPTION_FIGURES "latency, read-latency, write-latency, bandwidth, read-bandwidth or write-bandwidth"
+bool option_is_figure(const char *key);
+int option_figure(uint32_t figures[ACPI_FIGURES], struct token key, struct token value, struct error *err);
 
 /*
  * Makes room for one more element behind count in a heap array, and returns its zeroed place; the caller counts it. NULL with err

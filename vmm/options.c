@@ -26,6 +26,8 @@ static const struct option OPTIONS[] = {
 	{"cpus", "N", SCOPE_BOTH, false, option_cpus},
 	{"numa", "node=N,cpus=LIST", SCOPE_BOTH, true, option_numa},
 	{"distance", "FROM:TO=DISTANCE", SCOPE_BOTH, true, option_distance},
+	{"perf", "from=N,to=N,latency=TIME,bandwidth=SIZE", SCOPE_BOTH, true, option_perf},
+	{"accel", "id=NAME,node=N or id=NAME,node-of=SPM_ID", SCOPE_BOTH, true, option_accel},
 	{"kernel", "FILE", SCOPE_ALL, false, option_kernel},
 	{"initrd", "FILE", SCOPE_BOTH, false, option_initrd},
 	{"append", "TEXT", SCOPE_BOTH, false, option_append},

@@ -29,6 +29,18 @@ static const char MEMORY[] =
 	"                                 how to use the host-nodes; default bind\n"
 	"      hugetlb=2M|1G              huge pages from the host's pool; default: ordinary pages\n"
 	"      prealloc=on|off            get all of it before the start; default off\n"
+	"  and figures for the guest's HMAT, which tells how fast memory is:\n"
+	"      latency=TIME               from all nodes with CPUs; ns, or with ps, ns or us behind it, up to\n"
+	"                                 4294967295ps; read-latency= and write-latency= where they differ\n"
+	"      bandwidth=SIZE             each second, a multiple of 1M below 4096T, such as 800G; also\n"
+	"                                 read-bandwidth= and write-bandwidth=; default: none, but when other\n"
+	"                                 memory has figures, RAM has 10ns for each unit of distance and 100G\n"
+	"      cache=SIZE                 a cache before all memory of the node; default: none\n"
+	"      cache-line=BYTES           of its lines, 1 to 65535; default 64\n"
+	"      cache-mapping=direct|complex\n"
+	"                                 default direct\n"
+	"      cache-policy=write-back|write-through\n"
+	"                                 default write-back\n"
 	"  --maxmem SIZE                  RAM, blocks and room for hotplug together; default: no such room\n"
 	"  --hotplug SIZE                 how much of that room the guest is asked to take; default 0;\n"
 	"                                 SIGUSR1 asks for all of it, SIGUSR2 for this much again\n";
@@ -39,7 +51,15 @@ static const char PROCESSORS[] =
 	"  --cpus N                       1 to 255; default 1\n"
 	"  --numa node=N,cpus=LIST        puts CPUs on a node, repeatable; default: all on node 0\n"
 	"  --distance A:B=D               11 to 254, from node A to B, and back unless B:A is given too;\n"
-	"                                 repeatable; default 20\n";
+	"                                 repeatable; default 20\n"
+	"  --perf from=A,to=B,KEY=VALUE,...\n"
+	"                                 how fast B's memory is from node A, with --spm's keys for figures,\n"
+	"                                 which it overrides; repeatable\n"
+	"  --accel id=NAME[,node=N][,node-of=SPM_ID]\n"
+	"                                 an accelerator, a device SPMV0001 of ACPI's: on node N, or on that\n"
+	"                                 of the block that is its own; figures from its node come from\n"
+	"                                 --perf; up to 256 times, and nodes with CPUs come before its node\n"
+	"                                 and all others behind\n";
 
 static const char DEVICES[] =
 	"\n"

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <jansson.h>
 
+#include "vmm/config_figures.h"
 #include "vmm/plan.h"
 
 /*
@@ -104,6 +105,63 @@ static json_t *nodes(const struct board *board)
 	return list;
 }
 
+/*
+ * One object for each pair of an initiator and memory with figures; latencies in ps, bandwidths in MB/s, and 0 for what
+ * is not known.
+ */
+static json_t *performance(const struct board *board)
+{
+	const struct config *config = board->config;
+	json_t *list = json_array();
+
+	for (size_t i = 0; config->figures[0] != NULL && i < (size_t)config->initiator_count * config->node_count;
+	     i++) {
+		json_t *pair = json_pack("{s:I, s:I}", "from", (json_int_t)(i / config->node_count), "to",
+					 (json_int_t)(i % config->node_count));
+		bool known = false;
+
+		for (int kind = 0; kind < ACPI_FIGURES; kind++) {
+			known = known || config->figures[kind][i] != 0;
+			json_object_set_new(pair, figure_name((enum acpi_figure)kind),
+					    json_integer(config->figures[kind][i]));
+		}
+		if (known)
+			add(&list, pair);
+		else
+			json_decref(pair);
+	}
+	return list;
+}
+
+static json_t *caches(const struct board *board)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < board->acpi.cache_count; i++) {
+		const struct acpi_cache *cache = &board->acpi.caches[i];
+
+		add(&list,
+		    json_pack("{s:I, s:I, s:i, s:s, s:s}", "node", (json_int_t)cache->pxm, "size", integer(cache->size),
+			      "line", (int)cache->line, "mapping", cache->mapping == 2 ? "complex" : "direct", "policy",
+			      cache->policy == 2 ? "write-through" : "write-back"));
+	}
+	return list;
+}
+
+static json_t *accels(const struct board *board)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < board->config->accel_count; i++) {
+		const struct config_accel *accel = &board->config->accels[i];
+
+		add(&list, json_pack("{s:s, s:s, s:I, s:i, s:o}", "id", accel->id, "hid", BOARD_ACCEL_HID, "uid",
+				     (json_int_t)i, "node", (int)accel->node, "block-node",
+				     accel->has_block ? json_integer(accel->block_node) : json_null()));
+	}
+	return list;
+}
+
 static json_t *memslots(const struct board *board)
 {
 	json_t *list = json_array();
@@ -165,10 +223,11 @@ int plan_json(const struct board *board, FILE *out, struct error *err)
 	int code = 0;
 
 	plan_warnings(board, add_warning, &warnings);
-	plan = json_pack("{s:i, s:i, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "cpus",
+	plan = json_pack("{s:i, s:i, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "cpus",
 			 (int)board->config->cpu_count, "phys-bits", (int)board->phys_bits, "memory-block-size",
 			 integer(board->layout.block_size), "regions", regions(board), "window", window(board), "e820",
-			 e820(board), "nodes", nodes(board), "memslots", memslots(board), "devices", devices(board),
+			 e820(board), "nodes", nodes(board), "performance", performance(board), "caches", caches(board),
+			 "accelerators", accels(board), "memslots", memslots(board), "devices", devices(board),
 			 "blocks", blocks(board), "warnings", warnings);
 	if (plan == NULL || json_dumpf(plan, out, JSON_INDENT(2)) < 0)
 		code = error_set(err, EXIT_STATUS_HOST, ENOMEM, "cannot make the plan's JSON");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 
+#include "vmm/config_figures.h"
 #include "vmm/plan.h"
 
 /* The largest unit that keeps the figure whole: "8 GiB", "640 KiB", "1087 MiB". */
@@ -198,6 +199,95 @@ static void print_distances(const struct board *board, FILE *out)
 	fputc('\n', out);
 }
 
+static bool same_figures(const struct config *config, uint32_t from, uint32_t other, uint32_t to)
+{
+	for (int kind = 0; kind < ACPI_FIGURES; kind++) {
+		const uint32_t *column = config->figures[kind] + to;
+
+		if (column[(size_t)from * config->node_count] != column[(size_t)other * config->node_count])
+			return false;
+	}
+	return true;
+}
+
+/* "latency 60ns, bandwidth 800G/s", or both directions where they differ; "?" for what is not known. */
+static void print_figures(const struct config *config, uint32_t from, uint32_t to, FILE *out)
+{
+	static const char *const NAMES[] = {"latency", "bandwidth"};
+	static const char *const EACH[] = {"", "/s"};
+
+	for (int i = 0; i < 2; i++) {
+		enum acpi_figure read = i == 0 ? ACPI_READ_LATENCY : ACPI_READ_BANDWIDTH;
+		enum acpi_figure write = i == 0 ? ACPI_WRITE_LATENCY : ACPI_WRITE_BANDWIDTH;
+		size_t at = (size_t)from * config->node_count + to;
+		uint32_t figures[] = {config->figures[read][at], config->figures[write][at]};
+
+		fprintf(out, "%s%s ", i == 0 ? "" : ", ", NAMES[i]);
+		if (figures[0] == 0)
+			fputc('?', out);
+		else
+			fprintf(out, "%s%s", figure_text(read, figures[0]).text, EACH[i]);
+		if (figures[1] != figures[0] && figures[1] == 0)
+			fputs(" (writes: ?)", out);
+		else if (figures[1] != figures[0])
+			fprintf(out, " (writes: %s%s)", figure_text(write, figures[1]).text, EACH[i]);
+	}
+	fputc('\n', out);
+}
+
+static bool is_unknown(const struct config *config, uint32_t from, uint32_t to)
+{
+	bool unknown = true;
+
+	for (int kind = 0; kind < ACPI_FIGURES; kind++)
+		unknown = unknown && config->figures[kind][(size_t)from * config->node_count + to] == 0;
+	return unknown;
+}
+
+/* One line for each node's memory and the initiators side by side that have the same figures for it. */
+static void print_performance(const struct board *board, FILE *out)
+{
+	const struct config *config = board->config;
+
+	if (config->figures[0] == NULL)
+		return;
+	fputs("\nPerformance (HMAT)\n", out);
+	for (uint32_t to = 0; to < config->node_count; to++) {
+		for (uint32_t from = 0, last; from < config->initiator_count; from = last + 1) {
+			last = from;
+			while (last + 1 < config->initiator_count && same_figures(config, from, last + 1, to))
+				last++;
+			if (is_unknown(config, from, to))
+				continue;
+			fprintf(out, "  to node %" PRIu32 " from node %" PRIu32, to, from);
+			if (last > from)
+				fprintf(out, "-%" PRIu32, last);
+			fputs(": ", out);
+			print_figures(config, from, to, out);
+		}
+	}
+	for (size_t i = 0; i < board->acpi.cache_count; i++) {
+		const struct acpi_cache *cache = &board->acpi.caches[i];
+
+		fprintf(out, "  node %" PRIu32 " is behind a cache of %s: %s, %s, lines of %u bytes\n", cache->pxm,
+			quantity(cache->size).text, cache->mapping == 2 ? "complex" : "direct mapped",
+			cache->policy == 2 ? "write-through" : "write-back", cache->line);
+	}
+}
+
+static void print_accels(const struct board *board, FILE *out)
+{
+	const struct config *config = board->config;
+
+	for (size_t i = 0; i < config->accel_count; i++) {
+		fprintf(out, "  %-8s accelerator %s on node %" PRIu32, BOARD_ACCEL_HID, config->accels[i].id,
+			config->accels[i].node);
+		if (config->accels[i].has_block)
+			fprintf(out, ", with the block of node %" PRIu32, config->accels[i].block_node);
+		fputc('\n', out);
+	}
+}
+
 static void print_memslots(const struct board *board, FILE *out)
 {
 	size_t count, number = 0;
@@ -229,6 +319,7 @@ static void print_devices(const struct board *board, FILE *out)
 			fprintf(out, ", GSI %" PRIu32, device->wants.gsi);
 		fprintf(out, ": %s\n", board_device_name(device));
 	}
+	print_accels(board, out);
 }
 
 static void print_blocks(const struct board *board, FILE *out)
@@ -261,6 +352,7 @@ void plan_text(const struct board *board, FILE *out)
 	print_e820(board, out);
 	print_nodes(board, out);
 	print_distances(board, out);
+	print_performance(board, out);
 	print_memslots(board, out);
 	print_devices(board, out);
 	print_blocks(board, out);

@@ -37,6 +37,12 @@ static void check_config(const struct config *config)
 	for (size_t i = 0; i < nodes * nodes; i++)
 		assert(i % (nodes + 1) == 0 ? config->distances[i] == 10
 					    : config->distances[i] > 10 && config->distances[i] < 255);
+	assert(config->cpu_node_count > 0 && config->cpu_node_count <= config->initiator_count &&
+	       config->initiator_count <= nodes);
+	for (int kind = 0; config->figures[0] != NULL && kind < ACPI_FIGURES; kind++)
+		assert(acpi_figure_unit(config->figures[kind], nodes * config->initiator_count) != 0);
+	for (size_t i = 0; i < config->accel_count; i++)
+		assert(config->accels[i].node < config->initiator_count);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -335,7 +335,8 @@ static void a_machine_with_everything_fails_well(void **state)
 {
 	(void)state;
 	check_line("--cpus 4 --numa node=0,cpus=0-1 --numa node=1,cpus=2-3 --mem 1G --mem size=3G,node=1 "
-		   "--spm size=8G,node=2 --spm size=2G,node=3,addr=0x1000000000 --maxmem 32G",
+		   "--spm size=8G,node=2,latency=60,bandwidth=800G --spm size=2G,node=3,addr=0x1000000000,cache=1M "
+		   "--perf from=0,to=2,latency=50 --accel gpu0,node=0 --maxmem 32G",
 		   55, NULL);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/unit.h"
 #include "vmm/base/range.h"
+#include "vmm/option_values.h"
 #include "vmm/options.h"
 
 #include <errno.h>
@@ -201,13 +202,17 @@ static void bad_memory(void **state)
 		       "--spm size=8G,node=1024: 1024 is out of range (column 14); use 0 to 1023");
 	assert_refused("--spm size=8G,node=1,node=2",
 		       "--spm size=8G,node=1,node=2: 'node' is given twice (columns 9 and 16); give it once");
-	assert_refused("--spm size=8G,node=1,colour=red",
-		       "--spm size=8G,node=1,colour=red: unknown key 'colour' (column 16); use size, node, host-nodes, "
-		       "policy, hugetlb, prealloc, addr, id or mixed");
+	assert_refused(
+		"--spm size=8G,node=1,colour=red",
+		"--spm size=8G,node=1,colour=red: unknown key 'colour' (column 16); use size, node, host-nodes, "
+		"policy, hugetlb, prealloc, cache, cache-line, cache-mapping, cache-policy, addr, id, mixed, latency, "
+		"read-latency, write-latency, bandwidth, read-bandwidth or write-bandwidth");
 	assert_refused("--mem 8G,colour=red", "--mem 8G,colour=red: unknown key 'colour' (column 4); use size, node, "
-					      "host-nodes, policy, hugetlb or prealloc");
+					      "host-nodes, policy, hugetlb, prealloc, cache, cache-line, "
+					      "cache-mapping, cache-policy, " OPTION_FIGURES);
 	assert_refused("--mem 8G,mixed=on", "--mem 8G,mixed=on: 'mixed' is a key of --spm only (column 4); use size, "
-					    "node, host-nodes, policy, hugetlb or prealloc");
+					    "node, host-nodes, policy, hugetlb, prealloc, cache, cache-line, "
+					    "cache-mapping, cache-policy, " OPTION_FIGURES);
 	assert_refused("--mem=", "--mem '': nothing stands here (column 1); use KEY=VALUE, with single commas between");
 	assert_refused("--mem size=", "--mem size=: 'size' has no value (column 6); give one or leave the key out");
 	assert_refused("--mem 1G,policy=local", "--mem 1G,policy=local: unknown policy 'local' (column 11); use bind, "
@@ -489,11 +494,11 @@ static void help_fits_the_screen(void **state)
 
 static void help_and_parser_know_the_same_options(void **state)
 {
-	static const char *const NAMES[] = {"--mem ",      "--spm ",    "--maxmem ",    "--cpus ",   "--numa ",
-					    "--distance ", "--kernel ", "--initrd ",    "--append ", "--modules ",
-					    "--module ",   "--script ", "--file ",      "--serial ", "--force ",
-					    "--format ",   "--tables ", "--phys-bits ", "--log ",    "--help,",
-					    "--version ",  "--rw ",     "--timeout ",   "--console "};
+	static const char *const NAMES[] = {
+		"--mem ",    "--spm ",     "--maxmem ",  "--cpus ",      "--numa ",   "--distance ", "--kernel ",
+		"--initrd ", "--append ",  "--modules ", "--module ",    "--script ", "--file ",     "--serial ",
+		"--force ",  "--format ",  "--tables ",  "--phys-bits ", "--log ",    "--help,",     "--version ",
+		"--rw ",     "--timeout ", "--console ", "--perf ",      "--accel "};
 	char *help = help_text();
 
 	(void)state;

@@ -17,6 +17,13 @@ static const char EVERYTHING[] = "--cpus 4 --numa node=0,cpus=0-1,3 --numa node=
 				 "--spm size=2M,node=0,mixed=on,id=mixed "
 				 "--distance 0:2=15 --distance 2:0=16 --distance 1:3=99 --maxmem 24G";
 
+/* Figures from CPUs and from an accelerator, where one direction is not known, and a cache. */
+static const char FIGURES[] =
+	"--cpus 2 --numa node=0,cpus=0 --numa node=1,cpus=1 --accel gpu0,node=2,node-of=hbm0 --accel a,node=0 "
+	"--spm size=1G,node=3,id=hbm0,latency=60,bandwidth=800G --perf from=2,to=3,read-latency=20500ps "
+	"--spm size=1G,node=4,read-latency=1us,write-latency=1001ns,write-bandwidth=8G,cache=16M "
+	"--perf from=1,to=4,bandwidth=9G";
+
 /* ------------------------------------------------------------------------------------------------- JSON */
 
 static json_t *json_of(const struct board *board)
@@ -232,6 +239,57 @@ static void check_devices(const struct board *board, const json_t *plan)
 	}
 }
 
+/* Every pair of which something is known, once. */
+static void check_performance(const struct board *board, const json_t *plan)
+{
+	static const char *const NAMES[] = {"read-latency", "write-latency", "read-bandwidth", "write-bandwidth"};
+	const struct config *config = board->config;
+	const json_t *pairs = json_object_get(plan, "performance");
+	size_t known = 0;
+
+	assert_true(json_is_array(pairs));
+	for (size_t i = 0; i < json_array_size(pairs); i++) {
+		const json_t *pair = json_array_get(pairs, i);
+		size_t at = number(pair, "from") * config->node_count + number(pair, "to");
+
+		assert_true(number(pair, "from") < config->initiator_count && number(pair, "to") < config->node_count);
+		for (int kind = 0; kind < ACPI_FIGURES; kind++)
+			assert_int_equal(number(pair, NAMES[kind]), config->figures[kind][at]);
+	}
+	for (size_t i = 0; config->figures[0] != NULL && i < (size_t)config->initiator_count * config->node_count; i++)
+		known += (config->figures[0][i] | config->figures[1][i] | config->figures[2][i] |
+			  config->figures[3][i]) != 0;
+	assert_int_equal(json_array_size(pairs), known);
+}
+
+static void check_accelerators(const struct board *board, const json_t *plan)
+{
+	const json_t *accels = list(plan, "accelerators", board->config->accel_count);
+	const json_t *caches = list(plan, "caches", board->acpi.cache_count);
+
+	for (size_t i = 0; i < board->config->accel_count; i++) {
+		const struct config_accel *accel = &board->config->accels[i];
+		const json_t *object = json_array_get(accels, i), *block = json_object_get(object, "block-node");
+
+		assert_string_equal(string(object, "id"), accel->id);
+		assert_string_equal(string(object, "hid"), "SPMV0001");
+		assert_int_equal(number(object, "uid"), i);
+		assert_int_equal(number(object, "node"), accel->node);
+		assert_true(accel->has_block ? json_integer_value(block) == accel->block_node : json_is_null(block));
+	}
+	for (size_t i = 0; i < board->acpi.cache_count; i++) {
+		const json_t *object = json_array_get(caches, i);
+
+		assert_int_equal(number(object, "node"), board->acpi.caches[i].pxm);
+		assert_int_equal(number(object, "size"), board->acpi.caches[i].size);
+		assert_int_equal(number(object, "line"), board->acpi.caches[i].line);
+		assert_string_equal(string(object, "mapping"),
+				    board->acpi.caches[i].mapping == 2 ? "complex" : "direct");
+		assert_string_equal(string(object, "policy"),
+				    board->acpi.caches[i].policy == 2 ? "write-through" : "write-back");
+	}
+}
+
 static void check_json(const char *line)
 {
 	struct machine_line machine = line_new(line);
@@ -248,6 +306,8 @@ static void check_json(const char *line)
 	check_memslots(board, plan);
 	check_blocks(board, plan);
 	check_devices(board, plan);
+	check_performance(board, plan);
+	check_accelerators(board, plan);
 	json_decref(plan);
 	line_release(&machine);
 }
@@ -258,6 +318,8 @@ static void json_is_the_board(void **state)
 	check_json("");
 	check_json("--spm size=8G,node=1");
 	check_json(EVERYTHING);
+	check_json(FIGURES);
+	check_json("--mem size=1G,cache=2M,cache-mapping=complex,cache-policy=write-through");
 	check_json("--maxmem 5G");
 	check_json(
 		"--blk disk.img,id=a --net user --share /srv,tag=srv --vsock cid=7 --maxmem 9G --hotplug 1G --rng off");
@@ -386,7 +448,22 @@ static void text_tells_a_person(void **state)
 		NULL,
 	};
 
+	static const char *const FAST[] = {
+		"Performance (HMAT)",
+		"  to node 0 from node 0: latency 100ns, bandwidth 100G/s",
+		"  to node 0 from node 1: latency 200ns, bandwidth 100G/s",
+		"  to node 3 from node 0-1: latency 60ns, bandwidth 800G/s",
+		"  to node 3 from node 2: latency 20500ps (writes: ?), bandwidth ?",
+		"  to node 4 from node 0: latency 1000ns (writes: 1001ns), bandwidth ? (writes: 8G/s)",
+		"  to node 4 from node 1: latency 1000ns (writes: 1001ns), bandwidth 9G/s",
+		"  node 4 is behind a cache of 16 MiB: direct mapped, write-back, lines of 64 bytes",
+		"  SPMV0001 accelerator a on node 0",
+		"  SPMV0001 accelerator gpu0 on node 2, with the block of node 3",
+		NULL,
+	};
+
 	(void)state;
+	check_text(FIGURES, FAST);
 	check_text("", SMALL);
 	check_text(EVERYTHING, ALL);
 	check_text("--maxmem 5G", ROOM);
