@@ -23,8 +23,8 @@ def merged_map:
         and $e.type != 4026531839 then .[-1].size += $e.size else . + [$e] end))[];
 def with_cpus: .nodes[] | select(.cpus | length > 0);
 
-# The nodes that are online before any slot is.
-def start_nodes: [ram.node, with_cpus.node] | unique;
+# The nodes that are online before any slot is: those with RAM, CPUs or accelerators.
+def start_nodes: [ram.node, with_cpus.node, .accelerators[].node] | unique;
 
 # What each of these nodes' distance file holds when these are the ones online.
 def distances($online):
