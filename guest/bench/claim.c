@@ -60,9 +60,8 @@ static int get_path(const char *path, int base, uint64_t *value)
 
 struct writer {
 	pthread_t thread;
-	const struct writes *writes;
 	unsigned int index;
-	uint64_t ended;
+	uint64_t began, ended;
 	int error;
 };
 
@@ -86,6 +85,7 @@ static void *run_writer(void *argument)
 		sched_setaffinity(0, sizeof(set), &set); /* without as many CPUs: wherever it runs */
 		pthread_barrier_wait(&writes.start);
 	}
+	writer->began = now_ns();
 	for (unsigned int i = writer->index; i < writes.blocks && writer->error == 0; i += writes.threads) {
 		uint64_t began = now_ns();
 
@@ -96,37 +96,35 @@ static void *run_writer(void *argument)
 	return NULL;
 }
 
-/* Runs them all; the time from their start to the end of the last one. */
+/* Runs them all; the time from the first one's start to the end of the last one. */
 static int run_writers(uint64_t *ns)
 {
 	struct writer writers[THREADS_MAX] = {0};
-	uint64_t began, ended = 0;
-	unsigned int started = 0;
+	uint64_t began = UINT64_MAX, ended = 0;
 	int error = 0;
 
 	if (writes.threads == 1) {
-		began = now_ns();
 		run_writer(&writers[0]);
-		*ns = writers[0].ended - began;
+		*ns = writers[0].ended - writers[0].began;
 		return writers[0].error;
 	}
-	pthread_barrier_init(&writes.start, NULL, writes.threads + 1);
-	for (; started < writes.threads; started++) {
-		writers[started].index = started;
-		if (pthread_create(&writers[started].thread, NULL, run_writer, &writers[started]) != 0)
+	pthread_barrier_init(&writes.start, NULL, writes.threads);
+	for (unsigned int i = 0; i < writes.threads; i++) {
+		writers[i].index = i;
+		if (pthread_create(&writers[i].thread, NULL, run_writer, &writers[i]) != 0)
 			abort(); /* those that are started would wait for ever */
 	}
-	pthread_barrier_wait(&writes.start);
-	began = now_ns();
-	for (unsigned int i = 0; i < started; i++) {
+	for (unsigned int i = 0; i < writes.threads; i++) {
 		pthread_join(writers[i].thread, NULL);
+		if (writers[i].began < began)
+			began = writers[i].began;
 		if (writers[i].ended > ended)
 			ended = writers[i].ended;
 		if (writers[i].error != 0)
 			error = writers[i].error;
 	}
 	pthread_barrier_destroy(&writes.start);
-	*ns = ended > began ? ended - began : 0;
+	*ns = ended - began;
 	return error;
 }
 
@@ -237,6 +235,17 @@ static int to_kmem(const char *device)
 	return put_path(DAX "/drivers/kmem/new_id", device);
 }
 
+static bool is_online(const char *state)
+{
+	FILE *file = fopen(state, "re");
+	char text[16] = "";
+	bool online = file != NULL && fgets(text, sizeof(text), file) != NULL && strcmp(text, "online\n") == 0;
+
+	if (file != NULL)
+		fclose(file);
+	return online;
+}
+
 static int bring_online(uint64_t start, uint64_t size, uint64_t block, unsigned int *blocks)
 {
 	char path[256];
@@ -245,26 +254,41 @@ static int bring_online(uint64_t start, uint64_t size, uint64_t block, unsigned 
 	for (uint64_t at = (start + block - 1) / block; error == 0 && (at + 1) * block <= start + size; at++) {
 		snprintf(path, sizeof(path), MEMORY "/memory%llu/state", (unsigned long long)at);
 		error = put_path(path, "online_movable");
-		if (error == -EINVAL) /* is online already: the kernel is set to do so */
+		if (error == -EINVAL && is_online(path)) /* already: the kernel is set to do so */
 			error = 0;
 		++*blocks;
 	}
 	return error;
 }
 
+/* The range of a device; one that has none yet (dax_hmem.region_idle=1) gets all that its region has. 0 or -errno. */
+static int range_of(const char *device, uint64_t *start, uint64_t *size)
+{
+	char path[256], text[32];
+	uint64_t room = 0;
+	int error;
+
+	snprintf(path, sizeof(path), DAX "/devices/%s/../dax_region/available_size", device);
+	error = get_path(path, 0, &room);
+	snprintf(path, sizeof(path), DAX "/devices/%s/size", device);
+	if (error == 0)
+		error = get_path(path, 0, size);
+	if (error == 0 && *size == 0) {
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)room);
+		error = put_path(path, text);
+		*size = room;
+	}
+	snprintf(path, sizeof(path), DAX "/devices/%s/resource", device);
+	return error == 0 ? get_path(path, 0, start) : error;
+}
+
 static void job_kmem(int count, char **words)
 {
 	uint64_t start = 0, size = 0, block = 0, began, added;
 	unsigned int blocks = 0;
-	char path[256];
-	int error;
+	int error = range_of(words[0], &start, &size);
 
 	(void)count;
-	snprintf(path, sizeof(path), DAX "/devices/%s/resource", words[0]);
-	error = get_path(path, 0, &start);
-	snprintf(path, sizeof(path), DAX "/devices/%s/size", words[0]);
-	if (error == 0)
-		error = get_path(path, 0, &size);
 	if (error == 0)
 		error = get_path(MEMORY "/block_size_bytes", 16, &block);
 	if (error == 0 && block == 0)
@@ -275,6 +299,8 @@ static void job_kmem(int count, char **words)
 	added = now_ns();
 	if (error == 0)
 		error = bring_online(start, size, block, &blocks);
+	if (error == 0 && blocks == 0)
+		error = -ERANGE; /* smaller than what can be brought online */
 	if (error != 0)
 		answer_error("%s to kmem: %s", words[0], strerror(-error));
 	else

@@ -81,7 +81,16 @@ static void pin(int count, char **words)
 		printf("{}\n");
 }
 
-static const struct job own_jobs[] = {{"pin", "CPU", 1, pin, "run on this processor"}, {0}};
+/* A serial port has no end. */
+static void quit(int count, char **words)
+{
+	(void)count;
+	(void)words;
+	exit(0);
+}
+
+static const struct job own_jobs[] = {
+	{"pin", "CPU", 1, pin, "run on this processor"}, {"quit", "", 0, quit, "end, as at the end of the input"}, {0}};
 static const struct job *const tables[] = {own_jobs, memory_jobs, claim_jobs};
 enum { TABLES = sizeof(tables) / sizeof(tables[0]) };
 
@@ -141,6 +150,8 @@ int main(int argc, char **argv)
 			usage();
 		return help ? 0 : 2;
 	}
+	printf("{\"ready\":true}\n"); /* what comes before it was not ours: a firmware's, on a serial port */
+	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin) != NULL)
 		perform(line);
 	return 0;
