@@ -60,8 +60,8 @@ static int get_path(const char *path, int base, uint64_t *value)
 
 struct writer {
 	pthread_t thread;
-	unsigned int index;
 	uint64_t began, ended;
+	unsigned int index;
 	int error;
 };
 
@@ -132,7 +132,7 @@ static int run_writers(uint64_t *ns)
 static void print_step(const char *name)
 {
 	char path[128];
-	uint64_t ns;
+	uint64_t ns = 0;
 
 	printf(",\"%s\":[", name);
 	for (unsigned int i = 0; i < writes.blocks; i++) {

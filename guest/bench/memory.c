@@ -138,7 +138,7 @@ static void job_map(int count, char **words)
 		return;
 	}
 	new.size = size;
-	strcpy(new.name, words[0]); /* its length is checked */
+	memcpy(new.name, words[0], strlen(words[0]) + 1); /* its length is checked */
 	*mapping = new;
 	printf("{\"ns\":%llu}\n", (unsigned long long)(now_ns() - began));
 }

@@ -93,13 +93,13 @@ def owner: if .vmm == "qemu" then " (QEMU)" else "" end;
 def plot_claims:
   claim_figures("claim")
   | select(length > 0 and (.[0].counts | length) > 1)
-  | map({name: (.method + owner), points: [.counts[] | [.blocks, .total / 1000000]]}) as $rows
+  | map({name: (.method + owner), points: [.counts[] | select(.total > 0) | [.blocks, .total / 1000000]]}) as $rows
   | svg_file("Claiming blocks one after the other"; "ms"; (legend([$rows[].name]), curves($rows; "blocks")));
 
 def plot_parallel:
   parallel_figures
   | select(length > 0)
-  | map({name: (.method + owner), points: [.threads[] | [.threads, .total / 1000000]]}) as $rows
+  | map({name: (.method + owner), points: [.threads[] | select(.total > 0) | [.threads, .total / 1000000]]}) as $rows
   | svg_file("Claiming \(.[0].blocks) blocks by several processors"; "ms of wall time"; (legend([$rows[].name]), curves($rows; "processors")));
 
 def plot_touch:
@@ -108,7 +108,7 @@ def plot_touch:
   | distinct(.name) as $names
   | . as $rows
   | [distinct(.backing)[] as $backing
-     | {name: "\($backing) pages", bars: [$rows[] | select(.backing == $backing) | .name as $n | {i: ($names | index($n)), value: .first}]}] as $groups
+     | {name: "\($backing) pages", bars: [$rows[] | select(.backing == $backing) | .name as $n | {i: ($names | index($n)), value: (.first // 0)}]}] as $groups
   | svg_file("First touch: memset() of untouched memory"; "GB/s"; (legend($names), bars($groups)));
 
 # places(f): bars for each backing and op, of the places for which there is a value f.

@@ -18,7 +18,7 @@ def claim_table($what):
     line("blocks"; $counts + ["linear"]; 9),
     (.[] | . as $row
      | line(.method + owner; [$counts[] as $n | [$row.counts[] | select(.blocks == $n) | .each | us] | .[0] // "-"]
-            + [.counts[-1].each / .counts[0].each | fixed(2)]; 9)),
+            + [.counts[0].each as $one | .counts[-1].each | over($one) | fixed(2)]; 9)),
     "";
 
 def alone_table:
@@ -58,7 +58,7 @@ def touch_table:
     (.[] | . as $row
      | ($rows[] | select(.vmm == "host" and .backing == $row.backing)) as $host
      | line("\(.backing)  \(.name)"; [(.first | fixed(3)), (.again | fixed(3))]
-            + (if .vmm == "host" then ["", ""] else [(.first / $host.first | ratio), (.first / $host.again | ratio)] end); 11)),
+            + (if .vmm == "host" then ["", ""] else [(.first | over($host.first) | ratio), (.first | over($host.again) | ratio)] end); 11)),
     "";
 
 def beside_table($title; $digits):

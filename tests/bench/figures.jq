@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 # What the tables and the plots of spmvm-bench share: figures out of its samples.
 
-def median: sort | if length == 0 then null else (.[((length - 1) / 2 | floor)] + .[(length / 2 | floor)]) / 2 end;
+def median: map(select(. != null)) | sort | if length == 0 then null else (.[((length - 1) / 2 | floor)] + .[(length / 2 | floor)]) / 2 end;
 # Digits behind the point, as jq 1.6 has no format for numbers.
 def fixed($digits):
+  if . == null then "-" else
   (pow(10; $digits)) as $scale
   | (. * $scale | round) as $n
   | ((if $n < 0 then "-" else "" end) + ($n | fabs / $scale | floor | tostring)
-     + (if $digits == 0 then "" else "." + ((($n | fabs % $scale) + $scale | tostring)[1:]) end));
+     + (if $digits == 0 then "" else "." + ((($n | fabs % $scale) + $scale | tostring)[1:]) end)) end;
+# An emulated clock may stand still for a moment, so a time may be 0: then there is no ratio.
+def over($other): if . == null or $other == null or $other == 0 then null else . / $other end;
 # In the order in which they come first.
 def distinct(f): reduce .[] as $one ([]; ($one | f) as $value | if index([$value]) then . else . + [$value] end);
 
-def rate: .bytes / .ns; # GB/s: bytes a nanosecond
-def per_load: .ns / .loads;
+def rate: .ns as $ns | .bytes | over($ns); # GB/s: bytes a nanosecond
+def per_load: .loads as $loads | .ns | over($loads);
 
 def where_text: {
   "host bare": "bare host memory", "spmvm spm": "SPM of spmvm", "spmvm ram": "RAM of spmvm's guest",
@@ -36,7 +39,7 @@ def parallel_figures:
   | map((map(select(.threads == 1) | .ns) | median) as $alone
         | {vmm: .[0].vmm, method: (.[0] | method_text), blocks: .[0].blocks,
            threads: (group_by(.threads) | map({threads: .[0].threads, total: (map(.ns) | median),
-                                               speedup: ($alone / (map(.ns) | median))}))})
+                                               speedup: ((map(.ns) | median) as $ns | $alone | over($ns))}))})
   | map(select(.threads | length > 1));
 
 # The first pass over memory: [{backing, name, vmm, prealloc, first, again}] in GB/s.
@@ -64,8 +67,8 @@ def side_by_side($what; value):
            places: [$mine | distinct([.vmm, .where])[] as [$vmm, $where]
                     | [$mine[] | select(.vmm == $vmm and .where == $where) | value] as $values
                     | {vmm: $vmm, where: $where, name: ({vmm: $vmm, where: $where} | where_text),
-                       value: ($values | median), low: ($values | min), high: ($values | max),
-                       to_bare: ([range(0; [($values | length), ($bare | length)] | min) | $values[.] / $bare[.]] | median)}]});
+                       value: ($values | median), low: ($values | map(select(. != null)) | min), high: ($values | max),
+                       to_bare: ([range(0; [($values | length), ($bare | length)] | min) | $bare[.] as $beside | $values[.] | over($beside)] | median)}]});
 
 def bandwidth_figures: side_by_side("steady"; rate);
 def latency_figures: side_by_side("latency"; per_load);
