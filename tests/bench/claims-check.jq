@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Whether a JSON file of `spmvm-bench claims` is whole: a line for each thing that is wrong with it, and nothing otherwise.
+# Whether a JSON file of `spmvm-bench claims` is whole: a line for each thing that is wrong with it, or nothing.
 
 def wants(condition; $text): if condition then empty else $text end;
 # An emulated clock may stand still for a moment: a time may be 0.
@@ -24,7 +24,7 @@ def check_sample:
   elif .what == "latency" then wants(has_all(["backing", "vmm", "where"]) and (.loads | time); "a latency lacks something: \(.)")
   else "a sample of nothing known: \(.what)" end;
 
-# Each number of blocks was claimed and released by all four ways, as often; each place was measured as often as the others.
+# Each number of blocks was claimed and released by all four ways, as often; each place measured as often as others.
 def even($what; keys):
   [.samples[] | select(.what == $what)] as $mine
   | wants(($mine | length) > 0; "nothing of \($what)"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# One plot of `spmvm-bench claims` as SVG: --arg plot claims|parallel|touch|bandwidth|latency; nothing, where it was not measured.
+# One plot of `spmvm-bench claims` as SVG, --arg plot claims|parallel|touch|bandwidth|latency; nothing, if not measured.
 include "figures";
 
 # Colours that differ to those who see few of them, and that stand out on white and on black.
