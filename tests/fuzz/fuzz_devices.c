@@ -32,7 +32,7 @@ static void require(bool true_always)
 static void on_request(void *context, enum dev_request request, uint32_t value)
 {
 	(void)context;
-	require(request <= DEV_REQUEST_EXIT && value <= 255);
+	require(request <= DEV_REQUEST_EXIT && value <= 0xffff);
 }
 
 static void on_transmit(void *context, uint8_t byte)
