@@ -19,6 +19,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/io.h>
@@ -579,13 +580,31 @@ static void test_reset(void)
 
 /* ---- random steps */
 
-static uint64_t some_address(void)
+/*
+ * A device may be told to write anywhere in the block's second half, and the first one has all that it takes for
+ * descriptors: what it has written, taken for one, could point into the kernel's own memory.
+ */
+static uint64_t half(void)
 {
-	const uint64_t bad[] = {NOWHERE, BASE, end() - 16, UINT64_MAX - 15, memory.gpa + 1, 1ull << 39};
+	return memory.gpa + memory.size / 2;
+}
 
-	if (below(8) == 0)
-		return bad[below(sizeof(bad) / sizeof(bad[0]))];
-	return memory.gpa + below(QUEUES * AREA / 16) * 16;
+static uint64_t mostly(uint64_t good)
+{
+	const uint64_t bad[] = {NOWHERE, BASE, end() - 8, UINT64_MAX - 15, half() + 1, 1ull << 39};
+
+	return below(8) == 0 ? bad[below(sizeof(bad) / sizeof(bad[0]))] : good;
+}
+
+static uint64_t some_buffer(void)
+{
+	return mostly(half() + below(SHARE / 16) * 16);
+}
+
+/* An area (part 0 to 2) or an indirect table (3); it may be another queue's too. */
+static uint64_t some_area(const struct device *d, unsigned part)
+{
+	return mostly(gpa(d, (unsigned)below(QUEUES), part));
 }
 
 static uint32_t some_length(void)
@@ -600,19 +619,28 @@ static bool is_address_register(unsigned offset)
 	return offset >= REG_QUEUE_DESC - 8 && offset < 0xa8;
 }
 
-static void random_step(const struct device *d)
+/*
+ * Steps that write addresses, or that make the device forget those of its queues, are one process's at a time: one half
+ * of an address without the other, or the address 0 with somebody's length, would be the kernel's own memory.
+ */
+static void random_step(const struct device *d, pthread_mutex_t *setting_up)
 {
 	static const unsigned areas[] = {REG_QUEUE_DESC, REG_QUEUE_DRIVER, REG_QUEUE_DEVICE};
-	unsigned queue = (unsigned)below(d->queues), offset, width = 1u << below(4);
+	unsigned queue = (unsigned)below(d->queues), area = (unsigned)below(3), offset, width = 1u << below(4);
 	uint64_t word = any();
+	uint16_t flags;
 
 	switch (below(16)) {
 	case 0:
 	case 1:
 	case 2:
 	case 3:
-		describe(at(d, queue, (unsigned)below(4) == 0 ? 3 : 0), (unsigned)below(SIZE), some_address(),
-			 some_length(), (uint16_t)below(8), (uint16_t)below(SIZE + 1));
+		flags = (uint16_t)below(8);
+		pthread_mutex_lock(setting_up);
+		describe(at(d, queue, below(4) == 0 ? 3 : 0), (unsigned)below(SIZE),
+			 (flags & DESC_INDIRECT) != 0 ? some_area(d, 3) : some_buffer(), some_length(), flags,
+			 (uint16_t)below(SIZE + 1));
+		pthread_mutex_unlock(setting_up);
 		break;
 	case 4:
 	case 5:
@@ -623,59 +651,92 @@ static void random_step(const struct device *d)
 		put16(at(d, queue, 1) + 2 * below(SIZE + 3), (uint16_t)any());
 		break;
 	case 8:
-		memcpy(at(d, queue, 3 + (unsigned)below(DATA_PAGES)), &word, 8);
+		memcpy(at(d, queue, 4 + (unsigned)below(DATA_PAGES - 1)), &word, 8);
 		break;
 	case 9:
 		notify(d, below(4) == 0 ? (uint32_t)any() : queue);
 		break;
 	case 10:
 		offset = (unsigned)below(below(2) == 0 ? 0x140 : PAGE - 8);
-		if (!is_address_register(offset))
-			poke(d->registers + offset, width, below(2) == 0 ? below(16) : any());
+		if (is_address_register(offset))
+			break;
+		pthread_mutex_lock(setting_up);
+		poke(d->registers + offset, width, below(2) == 0 ? below(16) : any());
+		pthread_mutex_unlock(setting_up);
 		break;
 	case 11:
 		(void)peek(d->registers + below(PAGE - 8), width);
 		break;
 	case 12:
+		pthread_mutex_lock(setting_up);
 		set(d, REG_QUEUE_SEL, queue);
-		set_address(d, areas[below(3)], some_address());
+		set_address(d, areas[area], some_area(d, area));
+		pthread_mutex_unlock(setting_up);
 		break;
 	case 13:
+		pthread_mutex_lock(setting_up);
 		set(d, REG_STATUS, (uint32_t)below(256));
+		pthread_mutex_unlock(setting_up);
 		break;
 	case 14:
 		/* small messages of the kinds that devices take */
-		memset(at(d, queue, 3), 0, 64);
-		put16(at(d, queue, 3), (uint16_t)below(8));
-		put16(at(d, queue, 3) + 4, (uint16_t)below(8));
-		put16(at(d, queue, 3) + 6, (uint16_t)below(2));
-		describe(at(d, queue, 0), 0, gpa(d, queue, 3), some_length(), DESC_NEXT, 1);
-		describe(at(d, queue, 0), 1, gpa(d, queue, 4), some_length(), DESC_WRITE, 0);
+		memset(at(d, queue, 4), 0, 64);
+		put16(at(d, queue, 4), (uint16_t)below(8));
+		put16(at(d, queue, 4) + 4, (uint16_t)below(8));
+		put16(at(d, queue, 4) + 6, (uint16_t)below(2));
+		pthread_mutex_lock(setting_up);
+		describe(at(d, queue, 0), 0, gpa(d, queue, 4), some_length(), DESC_NEXT, 1);
+		describe(at(d, queue, 0), 1, half(), some_length(), DESC_WRITE, 0);
+		pthread_mutex_unlock(setting_up);
 		publish(d, queue, 0);
 		break;
 	default:
+		pthread_mutex_lock(setting_up);
 		start(d, below(2) == 0 ? ALL : any() | F_VERSION_1);
+		pthread_mutex_unlock(setting_up);
 		break;
 	}
 }
 
-static void random_steps(uint64_t seed, unsigned steps)
+static void random_steps(uint64_t seed, unsigned steps, pthread_mutex_t *setting_up)
 {
 	random_state = seed;
-	for (unsigned i = 0; i < steps; i++)
-		random_step(&devices[below(device_count)]);
+	for (unsigned i = 0; i < steps; i++) {
+		unsigned n = (unsigned)below(device_count);
+
+		random_step(&devices[n], &setting_up[n]);
+	}
+}
+
+/* A mutex for each device, in memory that a child shares. */
+static pthread_mutex_t *shared_mutexes(void)
+{
+	pthread_mutex_t *mutexes =
+		mmap(NULL, DEVICES_MAX * sizeof(*mutexes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pthread_mutexattr_t shared;
+
+	if (mutexes == MAP_FAILED) {
+		perror("hostile: mmap");
+		exit(2);
+	}
+	pthread_mutexattr_init(&shared);
+	pthread_mutexattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
+	for (unsigned i = 0; i < DEVICES_MAX; i++)
+		pthread_mutex_init(&mutexes[i], &shared);
+	return mutexes;
 }
 
 static void test_fuzz(uint64_t seed, unsigned steps)
 {
+	pthread_mutex_t *setting_up = shared_mutexes();
 	pid_t other = fork();
 	int status = 1;
 
 	if (other == 0) {
-		random_steps(seed ^ ALL, steps);
+		random_steps(seed ^ ALL, steps, setting_up);
 		_exit(0);
 	}
-	random_steps(seed, steps);
+	random_steps(seed, steps, setting_up);
 	if (other < 0 || waitpid(other, &status, 0) != other || status != 0) {
 		printf("hostile: the second process did not end well\n");
 		failures++;

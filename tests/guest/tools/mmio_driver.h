@@ -36,8 +36,11 @@ enum { DESC_NEXT = 1, DESC_WRITE = 2, DESC_INDIRECT = 4 };
 #define F_EVENT_IDX (UINT64_C(1) << 29)
 #define F_VERSION_1 (UINT64_C(1) << 32)
 
-/* Each queue has a page of the block for each of its three areas, and buffers of a page each behind them. */
-enum { QUEUES = 16, SIZE = 64, PAGE = 4096, DATA_PAGES = 64, AREA = (3 + DATA_PAGES) * PAGE };
+/*
+ * Each device has a share of the block, in which each queue has a page for each of its three areas, and buffers of a page
+ * each behind them.
+ */
+enum { QUEUES = 16, SIZE = 64, PAGE = 4096, DATA_PAGES = 64, AREA = (3 + DATA_PAGES) * PAGE, SHARE = QUEUES * AREA };
 
 struct memory {
 	uint8_t *at;        /* here */
@@ -70,19 +73,19 @@ static inline uint64_t milliseconds(void)
 }
 
 /* Where the areas of a queue are in the block: part 0 descriptors, 1 available, 2 used, 3 and up buffers. */
-static inline uint64_t place(unsigned queue, unsigned part)
+static inline uint64_t place(const struct device *d, unsigned queue, unsigned part)
 {
-	return (uint64_t)queue * AREA + (uint64_t)part * PAGE;
+	return (uint64_t)d->number * SHARE + (uint64_t)queue * AREA + (uint64_t)part * PAGE;
 }
 
 static inline uint8_t *at(const struct device *d, unsigned queue, unsigned part)
 {
-	return d->memory->at + place(queue, part);
+	return d->memory->at + place(d, queue, part);
 }
 
 static inline uint64_t gpa(const struct device *d, unsigned queue, unsigned part)
 {
-	return d->memory->gpa + place(queue, part);
+	return d->memory->gpa + place(d, queue, part);
 }
 
 static inline bool reset(const struct device *d)
@@ -118,9 +121,9 @@ static inline void set_address(const struct device *d, unsigned offset, uint64_t
 /* Reset, features, all queues set up and empty; DRIVER_OK is the caller's. Whether the device agreed. */
 static inline bool prepare(const struct device *d, uint64_t wanted)
 {
-	memset(d->memory->at, 0, QUEUES * AREA);
 	if (!reset(d))
 		return false;
+	memset(at(d, 0, 0), 0, SHARE);
 	set(d, REG_STATUS, ACKNOWLEDGE);
 	set(d, REG_STATUS, ACKNOWLEDGE | DRIVER);
 	accept_features(d, wanted & offered(d));
