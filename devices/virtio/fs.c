@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -97,6 +98,9 @@ static int surround(void *context)
 }
 
 /* ---- virtiofsd: finding and starting it */
+
+/* virtiofsd_preload.c, built; virtiofsd_preload_image.S */
+extern const uint8_t virtiofsd_preload_start[], virtiofsd_preload_end[];
 
 /* One attempt to start it. */
 struct launch {
@@ -198,15 +202,28 @@ static void add_escaped(struct buf *buf, const char *text)
 	}
 }
 
+/*
+ * Our shared object for QEMU's virtiofsd without privileges, in memory: preloaded by the number that it has there. In
+ * *fd, the caller's to close; 0 or -errno.
+ */
+static int make_preload(int *fd)
+{
+	*fd = memfd_create("virtiofsd-preload", MFD_CLOEXEC);
+	if (*fd < 0)
+		return -errno;
+	return io_write_all(*fd, virtiofsd_preload_start, (size_t)(virtiofsd_preload_end - virtiofsd_preload_start));
+}
+
 static int start_program(struct virtio_fs *fs, const struct launch *launch, int listening, struct error *err)
 {
+	int fds[2] = {listening, -1};
 	const char *argv[8] = {launch->program, "--fd=3"};
 	unsigned next = 4; /* place in argv */
 	struct surroundings surroundings = {.user_namespace = geteuid() != 0, .read_only = launch->options->ro};
 	struct child_options child = {.name = "virtiofsd",
 				      .option = launch->options->option,
 				      .argv = argv,
-				      .fds = &listening,
+				      .fds = fds,
 				      .fd_count = 1,
 				      .prepare = surround,
 				      .context = &surroundings,
@@ -238,10 +255,18 @@ static int start_program(struct virtio_fs *fs, const struct launch *launch, int 
 		argv[next++] = launch->legacy ? "-ocache=always" : "--cache=always";
 	if (files[0] != '\0')
 		argv[next] = files;
-	if (buf_failed(&folder))
-		code = error_set(err, EXIT_STATUS_HOST, ENOMEM, "%s: out of memory", child.option);
+	code = buf_failed(&folder) ? -ENOMEM : 0;
+	if (code == 0 && launch->legacy && surroundings.user_namespace) {
+		code = make_preload(&fds[1]);
+		child.setting = "LD_PRELOAD=/proc/self/fd/4";
+		child.fd_count = 2;
+	}
+	if (code < 0)
+		code = error_set(err, EXIT_STATUS_HOST, -code, "%s: cannot start virtiofsd: %s", child.option,
+				 strerror(-code));
 	else
 		code = child_start(&fs->child, &child, err);
+	io_close(&fds[1]);
 	buf_release(&folder);
 	return code;
 }

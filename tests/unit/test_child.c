@@ -42,6 +42,26 @@ static int open_count(void)
 	return count;
 }
 
+/* It replaces one of the same name, and the others stay. */
+static void setting_is_in_its_environment(void **state)
+{
+	const char *const argv[] = {"/bin/sh", "-c", "echo $SPMVM_TEST_ONE, $SPMVM_TEST_TWO, $SPMVM_TEST", NULL};
+	struct child_options options = shell(argv);
+	struct child child;
+	struct error err;
+
+	(void)state;
+	setenv("SPMVM_TEST_ONE", "old", 1);
+	setenv("SPMVM_TEST_TWO", "two", 1);
+	setenv("SPMVM_TEST", "three", 1);
+	options.setting = "SPMVM_TEST_ONE=one=1";
+	assert_int_equal(child_start(&child, &options, &err), 0);
+	assert_true(wait_for_end(&child));
+	assert_string_equal(child.last, "one=1, two, three");
+	assert_string_equal(getenv("SPMVM_TEST_ONE"), "old");
+	child_release(&child, DEADLINE);
+}
+
 static void runs_and_ends_with_its_status(void **state)
 {
 	const char *const argv[] = {"/bin/sh", "-c", "echo one; echo two >&2; exit 7", NULL};
@@ -303,6 +323,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(runs_and_ends_with_its_status),
+		cmocka_unit_test(setting_is_in_its_environment),
 		cmocka_unit_test(logs_lines_at_debug),
 		cmocka_unit_test(a_long_line_is_cut_and_an_endless_one_does_not_hang),
 		cmocka_unit_test(gives_descriptors_and_no_others),

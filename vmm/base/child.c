@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -83,7 +84,8 @@ static _Noreturn void give_up(int report, enum stage stage, int code)
 	_exit(127);
 }
 
-static _Noreturn void run(const struct child_options *options, pid_t parent, int output, int report)
+static _Noreturn void run(const struct child_options *options, char *const *environment, pid_t parent, int output,
+			  int report)
 {
 	/* execve() does not change what argv points to; its type says otherwise for historical reasons (POSIX, execve) */
 	union {
@@ -105,11 +107,30 @@ static _Noreturn void run(const struct child_options *options, pid_t parent, int
 	/* after prepare: entering a user namespace clears it. The parent may be gone already. */
 	if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent)
 		_exit(127);
-	execve(argv.in[0], argv.out, environ);
+	execve(argv.in[0], argv.out, environment);
 	give_up(placed, STAGE_EXEC, errno);
 }
 
 /* ---- in this process */
+
+/* The child's, of setting and this process's own others; the caller's to free, not what it points to. NULL: no memory. */
+static char **make_environment(char *setting)
+{
+	size_t name = setting == NULL ? 0 : strcspn(setting, "=") + 1, count = 0, next = 0;
+	char **environment;
+
+	while (environ[count] != NULL)
+		count++;
+	environment = calloc(count + 2, sizeof(*environment));
+	if (environment == NULL)
+		return NULL;
+	for (size_t i = 0; i < count; i++) {
+		if (setting == NULL || strncmp(environ[i], setting, name) != 0)
+			environment[next++] = environ[i];
+	}
+	environment[next] = setting;
+	return environment;
+}
 
 /* What the child said before it became the program: 0, or -errno with the error set. */
 static int hear(int report, const struct child_options *options, struct error *err)
@@ -132,16 +153,21 @@ static int hear(int report, const struct child_options *options, struct error *e
 int child_start(struct child *child, const struct child_options *options, struct error *err)
 {
 	int output[2] = {-1, -1}, report[2] = {-1, -1};
+	char *setting = NULL, **environment = NULL;
 	pid_t parent = getpid();
 	int code = 0;
 
 	assert(options->fd_count <= CHILD_FDS_MAX);
 	*child = (struct child){.pidfd = -1, .output = -1, .name = options->name, .option = options->option};
-	if (pipe2(output, O_CLOEXEC) < 0 || pipe2(report, O_CLOEXEC) < 0 || fcntl(output[0], F_SETFL, O_NONBLOCK) < 0)
+	if (options->setting != NULL && (setting = strdup(options->setting)) == NULL)
+		goto fail;
+	environment = make_environment(setting);
+	if (environment == NULL || pipe2(output, O_CLOEXEC) < 0 || pipe2(report, O_CLOEXEC) < 0 ||
+	    fcntl(output[0], F_SETFL, O_NONBLOCK) < 0)
 		goto fail;
 	child->pid = fork();
 	if (child->pid == 0)
-		run(options, parent, output[1], report[1]);
+		run(options, environment, parent, output[1], report[1]);
 	if (child->pid < 0) {
 		child->pid = 0;
 		goto fail;
@@ -156,7 +182,7 @@ int child_start(struct child *child, const struct child_options *options, struct
 	io_close(&report[0]);
 	if (code < 0)
 		child_release(child, 0);
-	return code;
+	goto done;
 
 fail:
 	code = error_set(err, EXIT_STATUS_HOST, errno, "%s: cannot start %s: %s", options->option, options->argv[0],
@@ -166,6 +192,9 @@ fail:
 		io_close(&report[i]);
 	}
 	child_release(child, 0);
+done:
+	free(environment);
+	free(setting);
 	return code;
 }
 

@@ -23,6 +23,7 @@ struct child_options {
 	const char *const *argv; /* argv[0] is the program's path, no $PATH is searched; NULL ends it */
 	const int *fds;          /* fds[i] is descriptor 3 + i in the child; every other one is closed there */
 	size_t fd_count;         /* at most CHILD_FDS_MAX */
+	const char *setting;     /* "NAME=VALUE", in its environment beside this process's others; may be NULL */
 	/*
 	 * Called in the child before the program starts, for what it inherits (namespaces, limits). Only async-signal-safe functions: other
 	 * threads may have held any lock when the process was forked. 0 or -errno, which child_start() reports as
