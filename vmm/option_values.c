@@ -327,13 +327,18 @@ int option_force(struct options *options, const char *argument, struct error *er
 
 int option_format(struct options *options, const char *argument, struct error *err)
 {
-	if (strcmp(argument, "text") == 0)
-		options->plan_format = PLAN_TEXT;
-	else if (strcmp(argument, "json") == 0)
-		options->plan_format = PLAN_JSON;
-	else
-		return error_set(err, EXIT_STATUS_USAGE, EINVAL, "unknown format; use text or json");
-	return 0;
+	static const char *const FORMATS[] = {
+		[PLAN_TEXT] = "text", [PLAN_JSON] = "json", [PLAN_DTS] = "dts", [PLAN_DTB] = "dtb"};
+	bool doctor = options->command == COMMAND_DOCTOR;
+
+	for (int i = PLAN_TEXT; i <= (doctor ? PLAN_JSON : PLAN_DTB); i++) {
+		if (strcmp(argument, FORMATS[i]) == 0) {
+			options->plan_format = (enum plan_format)i;
+			return 0;
+		}
+	}
+	return error_set(err, EXIT_STATUS_USAGE, EINVAL, "unknown format; use %s",
+			 doctor ? "text or json" : "text, json, dts or dtb");
 }
 
 int option_tables(struct options *options, const char *argument, struct error *err)

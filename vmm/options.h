@@ -10,11 +10,11 @@
 
 /* The command line: "spmvm [run] OPTIONS", "spmvm plan OPTIONS" and "spmvm doctor OPTIONS". Knows words and numbers, no machine. */
 enum command { COMMAND_RUN, COMMAND_PLAN, COMMAND_DOCTOR, COMMAND_HELP, COMMAND_VERSION };
-enum plan_format { PLAN_TEXT, PLAN_JSON };
+enum plan_format { PLAN_TEXT, PLAN_JSON, PLAN_DTS, PLAN_DTB };
 
 struct options {
 	enum command command;
-	enum plan_format plan_format; /* of the doctor too */
+	enum plan_format plan_format; /* of the doctor too: text or JSON */
 	const char *plan_tables;      /* folder for --tables, or NULL; borrowed from argv */
 	struct config_raw raw;        /* owned */
 };

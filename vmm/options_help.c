@@ -108,7 +108,8 @@ static const char BOOT[] =
 static const char PLAN[] =
 	"\n"
 	"Plan\n"
-	"  --format text|json             default text; doctor has it too\n"
+	"  --format text|json|dts|dtb     default text; doctor has text and json, dts and dtb are the device\n"
+	"                                 tree that the guest gets, as source or as it is\n"
 	"  --tables DIR                   write the ACPI tables to DIR, one file each\n"
 	"  --phys-bits N                  the guest's physical address bits, 36 to 52; default: this host's\n"
 	"\n"

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "vmm/base/io.h"
+#include "vmm/device_tree.h"
 
 enum {
 	VMEMMAP_2M_PER_GIB = 4,  /* MiB of struct pages for a GiB of device-dax at 2 MiB alignment (shared pages) ... */
@@ -151,6 +152,34 @@ static unsigned host_phys_bits(void)
 	return eax & 0xff;
 }
 
+static int show_tree(const struct board *board, enum plan_format format, FILE *out, struct error *err)
+{
+	struct buf tree = {0};
+	int code = device_tree_build(board, &tree, err);
+
+	if (code == 0 && format == PLAN_DTB)
+		fwrite(tree.data, 1, tree.size, out);
+	else if (code == 0)
+		device_tree_print(&tree, out);
+	buf_release(&tree);
+	return code;
+}
+
+static int show(const struct board *board, enum plan_format format, FILE *out, struct error *err)
+{
+	switch (format) {
+	case PLAN_TEXT:
+		plan_text(board, out);
+		return 0;
+	case PLAN_JSON:
+		return plan_json(board, out, err);
+	case PLAN_DTS:
+	case PLAN_DTB:
+		return show_tree(board, format, out, err);
+	}
+	return 0;
+}
+
 int plan_machine(const struct config *config, enum plan_format format, const char *tables, FILE *out, struct error *err)
 {
 	struct board *board = malloc(sizeof(*board));
@@ -165,10 +194,8 @@ int plan_machine(const struct config *config, enum plan_format format, const cha
 	}
 	if (tables != NULL)
 		code = write_tables(board, tables, err);
-	if (code == 0 && format == PLAN_JSON)
-		code = plan_json(board, out, err);
-	else if (code == 0)
-		plan_text(board, out);
+	if (code == 0)
+		code = show(board, format, out, err);
 	board_release(board);
 	free(board);
 	return code;
