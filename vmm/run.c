@@ -16,6 +16,7 @@
 #include "vmm/boot/initramfs.h"
 #include "vmm/boot/linux_boot.h"
 #include "vmm/console.h"
+#include "vmm/device_tree.h"
 #include "vmm/kernel_features.h"
 #include "vmm/kernel_files.h"
 #include "vmm/machine.h"
@@ -215,20 +216,27 @@ static int make_board(struct run *run, struct error *err)
 
 static int load(struct run *run, struct error *err)
 {
+	struct buf tree = {0};
 	const struct linux_boot_request request = {
 		.kernel = &run->kernel,
 		.initrd = &run->initrd,
 		.cmdline = (const char *)run->cmdline.data,
 		.e820 = &run->board->e820,
 		.rsdp = run->board->layout.acpi.start,
+		.device_tree = &tree,
 	};
 	struct linux_boot boot;
-	int code = linux_boot_load(&boot, &request, machine_memory(run->machine), err);
+	int code = device_tree_build(run->board, &tree, err);
 
+	if (code == 0)
+		code = linux_boot_load(&boot, &request, machine_memory(run->machine), err);
+	buf_release(&tree);
 	if (code < 0)
 		return code;
-	log_debug(&run->log, "kernel at 0x%llx, initrd at 0x%llx (%llu bytes)", (unsigned long long)boot.kernel.start,
-		  (unsigned long long)boot.initrd.start, (unsigned long long)boot.initrd.size);
+	log_debug(&run->log, "kernel at 0x%llx, device tree at 0x%llx (%llu bytes), initrd at 0x%llx (%llu bytes)",
+		  (unsigned long long)boot.kernel.start, (unsigned long long)boot.device_tree.start,
+		  (unsigned long long)boot.device_tree.size, (unsigned long long)boot.initrd.start,
+		  (unsigned long long)boot.initrd.size);
 	/* the guest has its copy */
 	buf_release(&run->initramfs);
 	io_close(&run->initrd.fd);

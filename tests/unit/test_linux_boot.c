@@ -24,6 +24,7 @@ struct guest {
 	struct bzimage kernel;
 	struct linux_initrd initrd;
 	const char *cmdline;
+	struct buf tree;
 	struct linux_boot boot;
 	struct error err;
 };
@@ -81,6 +82,7 @@ static int guest_try(struct guest *guest)
 		.cmdline = guest->cmdline,
 		.e820 = &guest->e820,
 		.rsdp = RSDP,
+		.device_tree = &guest->tree,
 	};
 
 	if (guest->kernel.fd < 0)
@@ -111,6 +113,7 @@ static void guest_free(struct guest *guest)
 	if (guest->file.fd > 0)
 		close(guest->file.fd);
 	image_free(&guest->image);
+	buf_release(&guest->tree);
 	free(guest);
 }
 
@@ -613,6 +616,108 @@ static void advice_for_a_large_initrd_is_good(void **state)
 	close(file.fd);
 }
 
+/* ------------------------------------------------------------------------------------------ device tree */
+
+/* The loader does not look into it: any bytes do. */
+static void give_tree(struct guest *guest, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		buf_u8(&guest->tree, (uint8_t)(i * 11 + 5));
+	assert_false(buf_failed(&guest->tree));
+}
+
+static void assert_tree_at(const struct guest *guest, uint64_t start)
+{
+	const struct setup_data *data = (const void *)at(guest, start, sizeof(*data) + guest->tree.size);
+
+	assert_true(guest->boot.device_tree.start == start);
+	assert_true(guest->boot.device_tree.size == sizeof(*data) + guest->tree.size);
+	assert_true(data->next == 0);
+	assert_int_equal(data->type, SETUP_DTB);
+	assert_int_equal(data->len, guest->tree.size);
+	assert_memory_equal(data->data, guest->tree.data, guest->tree.size);
+}
+
+static void a_device_tree_goes_behind_the_kernel(void **state)
+{
+	struct guest *guest = guest_new(GIB);
+
+	(void)state;
+	give_tree(guest, 5000);
+	guest_load(guest);
+	assert_tree_at(guest, IMAGE_PREFERRED + IMAGE_INIT_SIZE);
+	assert_true(zero_page(guest)->hdr.setup_data == guest->boot.device_tree.start);
+	assert_code_loaded(guest);
+	guest_free(guest);
+}
+
+/* From the start of a page on, and wholly in one piece of RAM. */
+static void a_device_tree_goes_to_ram(void **state)
+{
+	const uint64_t end = IMAGE_PREFERRED + IMAGE_INIT_SIZE;
+	struct guest *guest = guest_new(GIB);
+
+	(void)state;
+	/* two pages, then one that is no RAM, then one and a half, then what is no RAM up to the middle of a page */
+	assert_int_equal(e820_carve(&guest->e820, (struct range){end + 0x2000, 0x1000}, E820_RESERVED), 0);
+	assert_int_equal(e820_carve(&guest->e820, (struct range){end + 0x4800, 0x1000}, E820_ACPI), 0);
+	give_tree(guest, 0x2000 - 15);
+	guest_load(guest);
+	assert_tree_at(guest, end + 0x6000);
+	guest->tree.size--;
+	guest_load(guest);
+	assert_tree_at(guest, end);
+	guest_free(guest);
+}
+
+static void a_device_tree_follows_the_rest_of_the_map(void **state)
+{
+	struct guest *guest = guest_with_entries(300);
+	const struct setup_data *data;
+
+	(void)state;
+	give_tree(guest, 70000); /* more than the first piece of setup_data has room for */
+	guest_load(guest);
+	data = (const void *)at(guest, zero_page(guest)->hdr.setup_data, sizeof(*data));
+	assert_int_equal(data->type, SETUP_E820_EXT);
+	assert_int_equal(data->len, (300 - 128) * sizeof(struct boot_e820_entry));
+	assert_true(data->next == guest->boot.device_tree.start);
+	assert_tree_at(guest, data->next);
+	guest_free(guest);
+}
+
+/* Between kernel and initrd it fits to the byte; what cannot be is refused with the size that does. */
+static void a_device_tree_stays_below_the_initrd(void **state)
+{
+	const uint64_t room = 64 * MIB - IMAGE_PREFERRED - IMAGE_INIT_SIZE;
+	struct memory_file file = memory_file_new("", 0);
+	struct guest *guest = guest_new(64 * MIB);
+	uint64_t more;
+
+	(void)state;
+	assert_int_equal(ftruncate(file.fd, 64 * MIB), 0);
+	guest->initrd.fd = file.fd;
+	guest->initrd.size = room - 8192;
+	give_tree(guest, 8192 - 16);
+	guest_load(guest);
+	assert_tree_at(guest, IMAGE_PREFERRED + IMAGE_INIT_SIZE);
+	assert_true(range_end(guest->boot.device_tree) == guest->boot.initrd.start);
+	give_tree(guest, 1);
+	guest_refused(
+		guest, -ENOSPC,
+		"the device tree: 9 KiB do not fit in RAM between the kernel's 3 MiB and the initrd's 45 MiB; give "
+		"the guest more, such as --mem 192M");
+	more = advised(guest);
+	guest_free(guest);
+	guest = guest_new(more);
+	guest->initrd.fd = file.fd;
+	guest->initrd.size = room - 8192;
+	give_tree(guest, 8192);
+	guest_load(guest);
+	close(file.fd);
+	guest_free(guest);
+}
+
 /* ----------------------------------------------------------------------------- page tables, first MiB */
 
 static uint64_t entry_at(const struct guest *guest, uint64_t table, uint64_t index)
@@ -734,6 +839,10 @@ int main(void)
 		cmocka_unit_test(nothing_is_loaded_above_the_hole),
 		cmocka_unit_test(an_initrd_fits_to_the_byte),
 		cmocka_unit_test(advice_for_a_large_initrd_is_good),
+		cmocka_unit_test(a_device_tree_goes_behind_the_kernel),
+		cmocka_unit_test(a_device_tree_goes_to_ram),
+		cmocka_unit_test(a_device_tree_follows_the_rest_of_the_map),
+		cmocka_unit_test(a_device_tree_stays_below_the_initrd),
 		cmocka_unit_test(four_gib_are_mapped_one_to_one),
 		cmocka_unit_test(the_first_mib_is_as_documented),
 		cmocka_unit_test(ram_that_is_not_there_is_an_internal_error),

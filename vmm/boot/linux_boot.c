@@ -26,8 +26,10 @@ enum {
 
 enum {
 	E820_ENTRIES_IN_ZERO_PAGE = 128, /* E820_MAX_ENTRIES_ZEROPAGE */
-	SETUP_E820_EXT = 1,              /* setup_data type */
-	LOADER_UNDEFINED = 0xff,         /* type_of_loader; with 0 Linux ignores the initrd */
+	SETUP_E820_EXT = 1,              /* setup_data types (asm/bootparam.h) */
+	SETUP_DTB = 2,
+	SETUP_DATA_HEADER = 16,  /* next, type, length */
+	LOADER_UNDEFINED = 0xff, /* type_of_loader; with 0 Linux ignores the initrd */
 	VID_MODE_NORMAL = 0xffff,
 	ENTRY_64 = 0x200, /* the 64-bit entry, behind the start of the protected-mode code */
 };
@@ -40,15 +42,16 @@ static void put(uint8_t *page, size_t offset, uint64_t value, size_t width)
 		page[offset + i] = (uint8_t)(value >> (8 * i));
 }
 
-/* The lowest suitable address at or above 1 MiB, for a kernel that cannot have the address that it prefers. */
-static int find_lowest(const struct e820_table *e820, uint64_t size, uint64_t alignment, uint64_t *start)
+/* The lowest suitable address in RAM within the span. */
+static int find_lowest(const struct e820_table *e820, struct range span, uint64_t size, uint64_t alignment,
+		       uint64_t *start)
 {
 	for (size_t i = 0; i < e820->count; i++) {
 		const struct e820_entry *entry = &e820->entries[i];
-		uint64_t candidate = entry->range.start < MIB ? MIB : entry->range.start;
+		uint64_t candidate = entry->range.start < span.start ? span.start : entry->range.start;
 
 		candidate = align_up(candidate, alignment);
-		if (entry->type == E820_RAM && candidate + size <= LOAD_LIMIT &&
+		if (entry->type == E820_RAM && candidate + size <= range_end(span) &&
 		    range_contains(entry->range, (struct range){candidate, size})) {
 			*start = candidate;
 			return 0;
@@ -72,7 +75,8 @@ static int load_kernel(struct linux_boot *boot, const struct bzimage *kernel, co
 	/* below 1 MiB it would lie on what this file puts there */
 	if (range.start < MIB || range.start > LOAD_LIMIT || range_end(range) > LOAD_LIMIT ||
 	    !e820_is_ram(e820, range)) {
-		if (!kernel->relocatable || find_lowest(e820, range.size, kernel->alignment, &range.start) < 0)
+		if (!kernel->relocatable ||
+		    find_lowest(e820, range_between(MIB, LOAD_LIMIT), range.size, kernel->alignment, &range.start) < 0)
 			return error_set(err, EXIT_STATUS_IMAGE, ENOSPC,
 					 "--kernel %s: needs %llu MiB of RAM in one piece to unpack itself; give the "
 					 "guest more, such as --mem %lluM",
@@ -128,6 +132,44 @@ static int load_initrd(struct linux_boot *boot, const struct bzimage *kernel, co
 	return 0;
 }
 
+/* Behind the kernel, see the header; below the initrd where there is one. */
+static int load_device_tree(struct linux_boot *boot, const struct linux_boot_request *request,
+			    const struct guest_mem *mem, struct error *err)
+{
+	uint64_t limit = boot->initrd.size > 0 ? boot->initrd.start : LOAD_LIMIT;
+	const struct buf *tree = request->device_tree;
+	struct buf header = {0};
+	struct range range;
+	int code;
+
+	if (tree == NULL || tree->size == 0)
+		return 0;
+	range.size = SETUP_DATA_HEADER + tree->size;
+	if (find_lowest(request->e820, range_between(range_end(boot->kernel), limit), range.size, 4096, &range.start) <
+	    0)
+		return error_set(
+			err, EXIT_STATUS_IMAGE, ENOSPC,
+			"the device tree: %llu KiB do not fit in RAM between the kernel's %llu MiB and the initrd's "
+			"%llu MiB; give the guest more, such as --mem %lluM",
+			(unsigned long long)((range.size + KIB - 1) / KIB),
+			(unsigned long long)mib_up(boot->kernel.size), (unsigned long long)mib_up(boot->initrd.size),
+			(unsigned long long)align_up(
+				2 * (mib_up(range.size) + mib_up(boot->initrd.size) + mib_up(boot->kernel.size)) + 64,
+				64));
+	buf_u64(&header, 0);
+	buf_u32(&header, SETUP_DTB);
+	buf_u32(&header, (uint32_t)tree->size);
+	code = buf_failed(&header) ? -ENOMEM : guest_mem_write(mem, range.start, header.data, header.size);
+	buf_release(&header);
+	if (code == 0)
+		code = guest_mem_write(mem, range.start + SETUP_DATA_HEADER, tree->data, tree->size);
+	if (code < 0)
+		return error_set(err, code == -ENOMEM ? EXIT_STATUS_HOST : EXIT_STATUS_INTERNAL, -code,
+				 "cannot write the device tree: %s", strerror(-code));
+	boot->device_tree = range;
+	return 0;
+}
+
 /* PML4 -> one PDPT -> four page directories of 2 MiB pages (Intel SDM vol. 3 §4.5). */
 static int write_page_tables(const struct guest_mem *mem)
 {
@@ -145,8 +187,12 @@ static int write_page_tables(const struct guest_mem *mem)
 	return 0;
 }
 
-/* E820 entries that the zero page has no room for (struct setup_data: next, type, length, then the entries). */
-static int write_e820_rest(const struct e820_table *e820, const struct guest_mem *mem, uint8_t *zero_page)
+/*
+ * E820 entries that the zero page has no room for (struct setup_data: next, type, length, then the entries). They come
+ * before the setup_data at next, 0 when there is none.
+ */
+static int write_e820_rest(const struct e820_table *e820, const struct guest_mem *mem, uint64_t next,
+			   uint8_t *zero_page)
 {
 	struct buf data = {0};
 	size_t rest;
@@ -155,11 +201,12 @@ static int write_e820_rest(const struct e820_table *e820, const struct guest_mem
 	if (e820->count <= E820_ENTRIES_IN_ZERO_PAGE)
 		return 0;
 	rest = e820->count - E820_ENTRIES_IN_ZERO_PAGE;
-	buf_u64(&data, 0);
+	buf_u64(&data, next);
 	buf_u32(&data, SETUP_E820_EXT);
 	buf_u32(&data, (uint32_t)(rest * E820_BOOT_ENTRY_SIZE));
 	e820_append_boot(e820, E820_ENTRIES_IN_ZERO_PAGE, rest, &data);
-	_Static_assert(E820_ENTRIES_MAX * E820_BOOT_ENTRY_SIZE + 16 <= LINUX_BOOT_AREA_SIZE, "setup_data must fit");
+	_Static_assert(E820_ENTRIES_MAX * E820_BOOT_ENTRY_SIZE + SETUP_DATA_HEADER <= LINUX_BOOT_AREA_SIZE,
+		       "setup_data must fit");
 	code = buf_failed(&data) ? -ENOMEM : guest_mem_write(mem, LINUX_BOOT_SETUP_DATA, data.data, data.size);
 	buf_release(&data);
 	put(zero_page, SETUP_DATA, LINUX_BOOT_SETUP_DATA, 8);
@@ -187,7 +234,7 @@ static int write_zero_page(const struct linux_boot *boot, const struct linux_boo
 	put(page, EXT_RAMDISK_SIZE, boot->initrd.size >> 32, 4);
 	put(page, CMD_LINE_PTR, LINUX_BOOT_CMDLINE, 4);
 	put(page, EXT_CMD_LINE_PTR, LINUX_BOOT_CMDLINE >> 32, 4);
-	put(page, SETUP_DATA, 0, 8);
+	put(page, SETUP_DATA, boot->device_tree.start, 8);
 	put(page, E820_ENTRIES, entries, 1);
 	e820_append_boot(request->e820, 0, entries, &map);
 	if (buf_failed(&map)) {
@@ -196,7 +243,7 @@ static int write_zero_page(const struct linux_boot *boot, const struct linux_boo
 	}
 	memcpy(page + E820_TABLE, map.data, map.size);
 	buf_release(&map);
-	code = write_e820_rest(request->e820, mem, page);
+	code = write_e820_rest(request->e820, mem, boot->device_tree.start, page);
 	if (code < 0)
 		return code;
 	return guest_mem_write(mem, LINUX_BOOT_ZERO_PAGE, page, sizeof(page));
@@ -238,6 +285,9 @@ int linux_boot_load(struct linux_boot *boot, const struct linux_boot_request *re
 	if (code < 0)
 		return code;
 	code = load_initrd(boot, request->kernel, request->initrd, request->e820, mem, err);
+	if (code < 0)
+		return code;
+	code = load_device_tree(boot, request, mem, err);
 	if (code < 0)
 		return code;
 	code = write_page_tables(mem);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "e820/e820.h"
+#include "vmm/base/buf.h"
 #include "vmm/base/error.h"
 #include "vmm/boot/bzimage.h"
 #include "vmm/memory/guest_mem.h"
@@ -21,6 +22,10 @@
  *   0x09000  page tables, 6 pages: the first 4 GiB mapped one to one with 2 MiB pages
  *   0x10000  setup_data: E820 entries from the 129th on, at most 64 KiB
  *   0x20000  command line, at most 64 KiB
+ *
+ * The initrd is as high as it may be, and the device tree as low as it can be behind the kernel: there it takes no part
+ * of the kernel's own room, nor of the last pages of RAM, by which Linux knows where RAM ends. It is setup_data as well,
+ * the last of that list, and E820 RAM like all that is loaded: Linux reserves its pages by itself, and for good.
  */
 #define LINUX_BOOT_GDT         UINT64_C(0x500)
 #define LINUX_BOOT_ZERO_PAGE   UINT64_C(0x7000)
@@ -44,17 +49,19 @@ struct linux_boot_request {
 	const char *cmdline;
 	const struct e820_table *e820; /* sealed */
 	uint64_t rsdp;                 /* GPA of the ACPI root pointer */
+	const struct buf *device_tree; /* flattened; empty: none */
 };
 
 /* Registers of the boot processor, and where things went. */
 struct linux_boot {
 	uint64_t entry, stack, page_table, zero_page;
 	struct range kernel, initrd;
+	struct range device_tree; /* with its setup_data header before it */
 };
 
 /*
- * Loads everything. EXIT_STATUS_IMAGE: a command line that is too long for this kernel, a kernel or initrd that does not fit in RAM below 3 GiB
- * (with the size that would do).
+ * Loads everything. EXIT_STATUS_IMAGE: a command line that is too long for this kernel; a kernel, initrd or device tree
+ * that does not fit in RAM below 3 GiB (with the size that would do).
  */
 int linux_boot_load(struct linux_boot *boot, const struct linux_boot_request *request, const struct guest_mem *mem,
 		    struct error *err);
