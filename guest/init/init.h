@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "guest/protocol.h"
@@ -19,6 +20,8 @@
 
 #define BUSYBOX "/bin/busybox"
 #define SHELL   "/bin/sh"
+
+#define DAX_DEVICES "/sys/bus/dax/devices"
 
 /* A line on stderr: "spmvm-init: ...". */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -43,6 +46,21 @@ void modules_load(void);
 
 /* Makes /dev/virtio-ports/NAME for each named port of a console device, as udev does it. */
 void ports_link(void);
+
+/* Reads what the user calls the slots, from the machine's device tree. Returns how many slots it has. */
+size_t names_read(void);
+
+/* The name of the slot that starts at an address; NULL when there is none. */
+const char *names_of(uint64_t start);
+
+/*
+ * Makes /dev/spm/NAME for each slot that has a dax device. While a slot is system RAM, its device is not there, and
+ * the link leads nowhere.
+ */
+void names_link(void);
+
+/* Waits until the slots have their devices, and gives them their names. */
+void slots_name(void);
 
 /* Prints what the guest sees of its slots. */
 void slots_show(void);

@@ -59,6 +59,7 @@ int main(void)
 	console_open();
 	if (command_read(&command)) {
 		modules_load();
+		slots_name();
 		command_open_ports();
 		root_switch(&command);
 		command_run(&command);
@@ -67,6 +68,7 @@ int main(void)
 	install_busybox();
 	modules_load();
 	ports_link();
+	slots_name();
 	slots_show();
 	if (access(GUEST_SCRIPT, F_OK) == 0)
 		run_script();

@@ -69,8 +69,6 @@ static void read_iomem(struct slots *slots)
 	fclose(iomem);
 }
 
-#define DAX_DEVICES "/sys/bus/dax/devices"
-
 static bool device_text(const char *device, const char *name, char *text, size_t size)
 {
 	char path[320];
@@ -137,17 +135,26 @@ static void read_slots(struct slots *slots)
 }
 
 /* Loading dax_hmem makes the devices before it returns on the kernels we know; a driver may bind a little later. */
-static void wait_for_devices(struct slots *slots)
+static void wait_for_devices(void)
 {
 	const struct timespec step = {.tv_nsec = WAIT_STEP_MS * 1000000L};
+	struct slots slots;
 
-	read_slots(slots);
 	if (access("/sys/module/dax_hmem", F_OK) < 0)
 		return;
-	for (int i = 0; i < WAIT_STEPS && slots->devices < slots->reserved; i++) {
+	read_slots(&slots);
+	for (int i = 0; i < WAIT_STEPS && slots.devices < slots.reserved; i++) {
 		nanosleep(&step, NULL);
-		read_slots(slots);
+		read_slots(&slots);
 	}
+}
+
+void slots_name(void)
+{
+	if (names_read() == 0)
+		return;
+	wait_for_devices();
+	names_link();
 }
 
 /* The largest unit that gives a whole number: "8 GiB", "96 MiB". */
@@ -161,22 +168,30 @@ static void size_text(uint64_t size, char *text, size_t room)
 	snprintf(text, room, "%" PRIu64 " %ciB", size, units[unit]);
 }
 
-static void show_row(const struct slot *slot)
+static const char *name_of(const struct slot *slot)
+{
+	const char *name = names_of(slot->start);
+
+	return name == NULL ? "-" : name;
+}
+
+static void show_row(const struct slot *slot, int width)
 {
 	char size[24];
 
 	size_text(slot->size, size, sizeof(size));
-	printf("  0x%012" PRIx64 "-0x%012" PRIx64 "  %9s  %-13s  %-8s  %4s  %s\n", slot->start,
-	       slot->start + (slot->size > 0 ? slot->size - 1 : 0), size, slot->reserved ? "soft reserved" : "-",
-	       slot->device, slot->node, slot->driver);
+	printf("  %-*s  0x%012" PRIx64 "-0x%012" PRIx64 "  %9s  %-13s  %-8s  %4s  %s\n", width, name_of(slot),
+	       slot->start, slot->start + (slot->size > 0 ? slot->size - 1 : 0), size,
+	       slot->reserved ? "soft reserved" : "-", slot->device, slot->node, slot->driver);
 }
 
 void slots_show(void)
 {
 	char online[128], possible[128];
 	struct slots slots;
+	int width = 2; /* of the widest name, or the column's */
 
-	wait_for_devices(&slots);
+	read_slots(&slots);
 	if (!read_text("/sys/devices/system/node/online", online, sizeof(online)))
 		strcpy(online, "none");
 	if (!read_text("/sys/devices/system/node/possible", possible, sizeof(possible)))
@@ -185,9 +200,15 @@ void slots_show(void)
 	    slots.count + slots.left_out == 1 ? "" : "s", online, possible);
 	if (slots.count == 0)
 		return;
-	printf("  %-29s  %9s  %-13s  %-8s  %4s  %s\n", "address", "size", "/proc/iomem", "device", "node", "driver");
+	for (size_t i = 0; i < slots.count; i++) {
+		int length = (int)strlen(name_of(&slots.rows[i]));
+
+		width = length > width ? length : width;
+	}
+	printf("  %-*s  %-29s  %9s  %-13s  %-8s  %4s  %s\n", width, "id", "address", "size", "/proc/iomem", "device",
+	       "node", "driver");
 	for (size_t i = 0; i < slots.count; i++)
-		show_row(&slots.rows[i]);
+		show_row(&slots.rows[i], width);
 	if (slots.left_out > 0)
 		printf("  and %zu more\n", slots.left_out);
 	fflush(stdout);

@@ -42,11 +42,12 @@ def srat:
     | sort_by(.node, .start)[] | "Node \(.node) PXM \(.node) \(mem(8))\(.flag // "")";
 
 # Every name ends up as a file, empty or not.
-("e820", "iomem", "claims", "dax", "srat", "distances", "distances-all", "cpulists", "cpus-online", "topology", "ram" | "\(.)\t"),
+("e820", "iomem", "claims", "dax", "srat", "distances", "distances-all", "cpulists", "cpus-online", "topology", "ram", "names" | "\(.)\t"),
 (merged_map | "\(mem(16)) \(if .name == "RAM" then "usable" else .name end)" | to("e820")),
 (if $iomem == "yes" then soft_reserved | span(8) | to("iomem") else "" | to("iomem.empty") end),
 (.blocks | sort_by(.dax)[] | "\(span(8)) dax\(.dax).0" | to("claims")),
 (.blocks | sort_by(.dax)[] | "dax\(.dax).0 \(.node) \(.start) \(.size)" | to("dax")),
+(.blocks | sort_by(.id)[] | "\(.id) ../dax\(.dax).0" | to("names")),
 (srat | to("srat")),
 (start_nodes as $on | distances($on) | to("distances")),
 ((start_nodes + [spm.node] | unique) as $on | distances($on) | to("distances-all")),

@@ -74,6 +74,23 @@ dax_as_planned() {
     same dax
 }
 
+# The device tree, byte for byte, at the end of the boot parameters' list.
+tree_as_planned() {
+    for data in /sys/kernel/boot_params/setup_data/*; do
+        echo "$data is of type $(cat "$data/type")"
+        [ "$(cat "$data/type")" != 0x2 ] || cp "$data/data" "$seen/tree"
+    done
+    cmp "$expect/tree" "$seen/tree"
+}
+
+# "hbm0 ../dax0.0": what init has called the devices.
+names_as_planned() {
+    for link in /dev/spm/*; do
+        echo "${link##*/} $(readlink "$link")"
+    done | LC_ALL=C sort >"$seen/names"
+    same names
+}
+
 # "node: distance distance ..." of each node that is online.
 distances_as_planned() {
     for node in /sys/devices/system/node/node[0-9]*; do
