@@ -169,9 +169,11 @@ int device_tree_build(const struct board *board, struct buf *blob, struct error 
 	end(&tree);
 	if (tree.code == 0)
 		tree.code = fdt_finish(tree.blob);
-	if (tree.code != 0)
+	if (tree.code != 0) {
+		buf_release(blob);
 		return error_set(err, EXIT_STATUS_INTERNAL, EINVAL, "cannot make the device tree: %s",
 				 fdt_strerror(tree.code));
+	}
 	blob->size = fdt_totalsize(tree.blob);
 	return 0;
 }

@@ -45,7 +45,10 @@
  */
 #define DEVICE_TREE_SLOT "spmvm,spm"
 
-/* Builds the tree of a board into an empty buffer, which the caller releases. Fails for want of memory only. */
+/*
+ * Builds the tree of a board into an empty buffer, which the caller releases; after a failure it is empty. Fails for want
+ * of memory only.
+ */
 int device_tree_build(const struct board *board, struct buf *blob, struct error *err);
 
 /* Writes a tree's source, for a person or dtc: compiled, it is the same tree again. */

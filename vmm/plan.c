@@ -157,12 +157,14 @@ static int show_tree(const struct board *board, enum plan_format format, FILE *o
 	struct buf tree = {0};
 	int code = device_tree_build(board, &tree, err);
 
-	if (code == 0 && format == PLAN_DTB)
+	if (code < 0)
+		return code;
+	if (format == PLAN_DTB)
 		fwrite(tree.data, 1, tree.size, out);
-	else if (code == 0)
+	else
 		device_tree_print(&tree, out);
 	buf_release(&tree);
-	return code;
+	return 0;
 }
 
 static int show(const struct board *board, enum plan_format format, FILE *out, struct error *err)

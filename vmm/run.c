@@ -228,8 +228,9 @@ static int load(struct run *run, struct error *err)
 	struct linux_boot boot;
 	int code = device_tree_build(run->board, &tree, err);
 
-	if (code == 0)
-		code = linux_boot_load(&boot, &request, machine_memory(run->machine), err);
+	if (code < 0)
+		return code;
+	code = linux_boot_load(&boot, &request, machine_memory(run->machine), err);
 	buf_release(&tree);
 	if (code < 0)
 		return code;
