@@ -26,7 +26,7 @@ struct slot {
 
 struct slots {
 	struct slot rows[ROWS_MAX];
-	size_t count, left_out, reserved, devices;
+	size_t count, reserved, devices;
 };
 
 /* The row of a start address, a new one when there is none; NULL when the table is full. */
@@ -36,10 +36,8 @@ static struct slot *row_at(struct slots *slots, uint64_t start)
 		if (slots->rows[i].start == start)
 			return &slots->rows[i];
 	}
-	if (slots->count == ROWS_MAX) {
-		slots->left_out++;
+	if (slots->count == ROWS_MAX)
 		return NULL;
-	}
 	slots->rows[slots->count] = (struct slot){.start = start, .device = "-", .driver = "-", .node = "-"};
 	return &slots->rows[slots->count++];
 }
@@ -168,6 +166,14 @@ static void size_text(uint64_t size, char *text, size_t room)
 	snprintf(text, room, "%" PRIu64 " %ciB", size, units[unit]);
 }
 
+/* How many there are: those in the table, and more when it is full. */
+static size_t count_all(const struct slots *slots)
+{
+	size_t count = slots->reserved > slots->devices ? slots->reserved : slots->devices;
+
+	return count > slots->count ? count : slots->count;
+}
+
 static const char *name_of(const struct slot *slot)
 {
 	const char *name = names_of(slot->start);
@@ -189,6 +195,7 @@ void slots_show(void)
 {
 	char online[128], possible[128];
 	struct slots slots;
+	size_t count;
 	int width = 2; /* of the widest name, or the column's */
 
 	read_slots(&slots);
@@ -196,8 +203,8 @@ void slots_show(void)
 		strcpy(online, "none");
 	if (!read_text("/sys/devices/system/node/possible", possible, sizeof(possible)))
 		strcpy(possible, "none");
-	say("%zu slot%s; nodes online %s, possible %s", slots.count + slots.left_out,
-	    slots.count + slots.left_out == 1 ? "" : "s", online, possible);
+	count = count_all(&slots);
+	say("%zu slot%s; nodes online %s, possible %s", count, count == 1 ? "" : "s", online, possible);
 	if (slots.count == 0)
 		return;
 	for (size_t i = 0; i < slots.count; i++) {
@@ -209,7 +216,7 @@ void slots_show(void)
 	       "node", "driver");
 	for (size_t i = 0; i < slots.count; i++)
 		show_row(&slots.rows[i], width);
-	if (slots.left_out > 0)
-		printf("  and %zu more\n", slots.left_out);
+	if (count > slots.count)
+		printf("  and %zu more\n", count - slots.count);
 	fflush(stdout);
 }

@@ -43,6 +43,7 @@ static void check_slots(const char *line)
 
 		if (region->kind != MEM_SPM)
 			continue;
+		assert_true(seen < count);
 		assert_true(slots[seen].start == region->gpa.start);
 		assert_string_equal(slots[seen].id, machine.config->spm[region->owner].id);
 		seen++;
