@@ -42,6 +42,10 @@ void config_raw_release(struct config_raw *raw)
 	for (size_t i = 0; i < raw->device_count; i++)
 		config_device_release(&raw->devices[i]);
 	free(raw->devices);
+	for (size_t i = 0; i < raw->mem_count; i++)
+		free(raw->mem[i].path);
+	for (size_t i = 0; i < raw->spm_count; i++)
+		free(raw->spm[i].path);
 	free(raw->mem);
 	free(raw->spm);
 	free(raw->numa);
@@ -165,6 +169,10 @@ static int check_source(struct config_memory *memory, const struct raw_memory *r
 				 memory->option);
 	if (has_nodes && !raw->has_policy)
 		source->policy = HOST_POLICY_BIND;
+	if (source->path != NULL && source->inherited > 0)
+		return error_set(err, EXIT_STATUS_CONFIG, EINVAL,
+				 "%s: mem-path= and fd= both say where the memory is; leave one of them out",
+				 memory->option);
 	if (source->hugetlb != 0 && source->hugetlb != 2 * MIB && source->hugetlb != GIB)
 		return error_set(err, EXIT_STATUS_CONFIG, EINVAL,
 				 "%s: hugetlb=%s is no page size of x86-64; use 2M or 1G", memory->option,

@@ -87,6 +87,7 @@ struct raw_memory {
 	uint32_t node;
 	bool has_node;
 	struct backend_source source;
+	char *path;                     /* mem-path=, heap, owned; source borrows it */
 	bool has_policy;                /* without it, host nodes mean HOST_POLICY_BIND */
 	uint32_t figures[ACPI_FIGURES]; /* from CPUs; 0 when not given */
 	struct config_cache cache;
@@ -177,7 +178,7 @@ struct config_memory {
 	char id[CONFIG_ID_MAX + 1]; /* "hbm0"; "spm0", "ram0" by default; unique */
 	uint64_t size;
 	uint32_t node;
-	struct backend_source source;
+	struct backend_source source; /* its path is raw's */
 	uint32_t figures[ACPI_FIGURES];
 	struct config_cache cache;
 	uint64_t address; /* --spm only */
@@ -260,7 +261,7 @@ struct config {
  *   distances   11 to 254 between different nodes (20 when nothing is said), 10 and only 10 to itself; one direction implies the
  *               other unless both are given (ACPI 6.5 §5.2.17)
  *   ids         unique over all memory; "ram0", "spm0" and so on by position when none is given
- *   policy      policy= needs host-nodes=, and bind is the default with them
+ *   policy      policy= needs host-nodes=, and bind is the default with them; mem-path= excludes fd=
  *   devices     --maxmem with room in it brings a virtio-mem device; a random number generator comes last unless --rng off; at most one --vsock; tags and serial numbers differ
  *   command     brings shares of the host's root and of each --rw, and ports for its streams; the console is not connected then unless --console or --serial say
  *               so. It excludes what only a shell or script could use: --script, --file, --initrd

@@ -2,7 +2,9 @@
 #include "vmm/option_values.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "vmm/base/keyval.h"
@@ -77,6 +79,25 @@ static int key_hugetlb(struct raw_memory *memory, struct token value, struct err
 static int key_prealloc(struct raw_memory *memory, struct token value, struct error *err)
 {
 	return parse_on_off(value, &memory->source.prealloc, err);
+}
+
+static int key_mem_path(struct raw_memory *memory, struct token value, struct error *err)
+{
+	memory->path = strdup(value.text);
+	if (memory->path == NULL)
+		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "out of memory for the options");
+	memory->source.path = memory->path;
+	return 0;
+}
+
+/* The first three are spmvm's own streams. */
+static int key_fd(struct raw_memory *memory, struct token value, struct error *err)
+{
+	uint64_t fd = 0;
+	int code = parse_number(value, 3, INT_MAX, &fd, err);
+
+	memory->source.inherited = (int)fd;
+	return code;
 }
 
 static int key_cache(struct raw_memory *memory, struct token value, struct error *err)
@@ -162,7 +183,7 @@ static int key_mixed(struct raw_memory *memory, struct token value, struct error
 }
 
 /* The keys of --mem come first, those of --spm alone follow. Both have figures too (option_figure). */
-enum { MEM_KEYS = 10 };
+enum { MEM_KEYS = 12 };
 static const struct key KEYS[] = {
 	{"size", key_size},
 	{"node", key_node},
@@ -170,6 +191,8 @@ static const struct key KEYS[] = {
 	{"policy", key_policy},
 	{"hugetlb", key_hugetlb},
 	{"prealloc", key_prealloc},
+	{"mem-path", key_mem_path},
+	{"fd", key_fd},
 	{"cache", key_cache},
 	{"cache-line", key_cache_line},
 	{"cache-mapping", key_cache_mapping},
@@ -262,47 +285,53 @@ static int parse_memory(struct raw_memory *memory, const char *argument, const c
 	memory->argument = argument;
 	code = enter_memory(memory, &keyval, key_count, err);
 	keyval_release(&keyval);
+	if (code < 0)
+		free(memory->path);
 	return code;
+}
+
+/* Appends it to *list; when that fails, nothing of it is left. */
+static int append(struct raw_memory **list, size_t *count, struct raw_memory *memory, struct error *err)
+{
+	struct raw_memory *place = option_grow(list, *count, sizeof(*place), err);
+
+	if (place == NULL) {
+		free(memory->path);
+		return -ENOMEM;
+	}
+	*place = *memory;
+	(*count)++;
+	return 0;
 }
 
 int option_mem(struct options *options, const char *argument, struct error *err)
 {
 	struct config_raw *raw = &options->raw;
 	struct raw_memory memory = {0};
-	struct raw_memory *place;
-	int code = parse_memory(&memory, argument, "size", MEM_KEYS, err);
+	int code;
 
-	if (code < 0)
-		return code;
 	if (raw->mem_count == CONFIG_MEM_MAX)
 		return error_set(err, EXIT_STATUS_USAGE, E2BIG, "more than %u --mem; join those of one node",
 				 CONFIG_MEM_MAX);
-	place = option_grow(&raw->mem, raw->mem_count, sizeof(*place), err);
-	if (place == NULL)
-		return -ENOMEM;
-	*place = memory;
-	raw->mem_count++;
-	return 0;
+	code = parse_memory(&memory, argument, "size", MEM_KEYS, err);
+	return code < 0 ? code : append(&raw->mem, &raw->mem_count, &memory, err);
 }
 
 int option_spm(struct options *options, const char *argument, struct error *err)
 {
 	struct config_raw *raw = &options->raw;
 	struct raw_memory memory = {0};
-	struct raw_memory *place;
-	int code = parse_memory(&memory, argument, NULL, SPM_KEYS, err);
+	int code;
 
-	if (code < 0)
-		return code;
-	if (!memory.has_node)
-		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
-				 "node is missing; add node=N, a node of the block's own");
 	if (raw->spm_count == CONFIG_SPM_MAX)
 		return error_set(err, EXIT_STATUS_USAGE, E2BIG, "more than %u --spm; use larger ones", CONFIG_SPM_MAX);
-	place = option_grow(&raw->spm, raw->spm_count, sizeof(*place), err);
-	if (place == NULL)
-		return -ENOMEM;
-	*place = memory;
-	raw->spm_count++;
-	return 0;
+	code = parse_memory(&memory, argument, NULL, SPM_KEYS, err);
+	if (code < 0)
+		return code;
+	if (!memory.has_node) {
+		free(memory.path);
+		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
+				 "node is missing; add node=N, a node of the block's own");
+	}
+	return append(&raw->spm, &raw->spm_count, &memory, err);
 }

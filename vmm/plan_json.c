@@ -31,8 +31,10 @@ static json_t *host_source(const struct config_memory *memory)
 		if (node_set_has(&memory->source.host_nodes, node))
 			add(&nodes, json_integer(node));
 	}
-	return json_pack("{s:s, s:o, s:I, s:b}", "policy", POLICIES[memory->source.policy], "host-nodes", nodes,
-			 "hugetlb", integer(memory->source.hugetlb), "prealloc", memory->source.prealloc ? 1 : 0);
+	return json_pack("{s:s, s:o, s:I, s:b, s:s?, s:o?}", "policy", POLICIES[memory->source.policy], "host-nodes",
+			 nodes, "hugetlb", integer(memory->source.hugetlb), "prealloc",
+			 memory->source.prealloc ? 1 : 0, "mem-path", memory->source.path, "fd",
+			 memory->source.inherited > 0 ? json_integer(memory->source.inherited) : NULL);
 }
 
 static json_t *regions(const struct board *board)

@@ -63,6 +63,10 @@ static void print_source(FILE *out, const struct config_memory *memory)
 		if (node_set_has(&memory->source.host_nodes, node))
 			fprintf(out, " %" PRIu32, node);
 	}
+	if (memory->source.path != NULL)
+		fprintf(out, ", in %s", memory->source.path);
+	if (memory->source.inherited > 0)
+		fprintf(out, ", in descriptor %d", memory->source.inherited);
 	if (memory->source.prealloc)
 		fputs(", populated before the guest starts", out);
 }

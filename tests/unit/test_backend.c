@@ -223,6 +223,7 @@ static void backend_is_a_named_memfd(void **state)
 	assert_int_equal(fcntl(backend.fd, F_GETFD), FD_CLOEXEC);
 	assert_int_equal(fstat(backend.fd, &status), 0);
 	assert_int_equal(status.st_size, 8 * MIB);
+	assert_int_equal(ftruncate(backend.fd, 4 * MIB), -1); /* nobody takes it away from the guest */
 	map(&backend, 0, 8 * MIB, at);
 	read_smaps(at, NULL, line, sizeof(line));
 	assert_non_null(strstr(line, "rw-s"));
@@ -376,12 +377,12 @@ static void huge_pages_ask_for_their_size(void **state)
 	(void)state;
 	host.fake_pool = true;
 	backend = open_one("a", 4 * MIB, &source);
-	assert_int_equal(host.memfd_flags, MFD_CLOEXEC | MFD_HUGETLB | 21u << 26);
+	assert_int_equal(host.memfd_flags, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | 21u << 26);
 	assert_int_equal(backend_page_size(&backend), 2 * MIB);
 	backend_release(&backend);
 	source.hugetlb = GIB;
 	backend = open_one("a", GIB, &source);
-	assert_int_equal(host.memfd_flags, MFD_CLOEXEC | MFD_HUGETLB | 30u << 26);
+	assert_int_equal(host.memfd_flags, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | 30u << 26);
 	assert_int_equal(backend_page_size(&backend), GIB);
 	backend_release(&backend);
 }

@@ -461,6 +461,13 @@ static void an_initrd_is_all_there_is(void **state)
 		       "--initrd i: --file goes into the built-in initramfs, which --initrd replaces; use one of them");
 }
 
+static void memory_is_in_one_place(void **state)
+{
+	(void)state;
+	assert_refused("--spm size=1G,node=1,id=a,mem-path=f,fd=3",
+		       "--spm id=a: mem-path= and fd= both say where the memory is; leave one of them out");
+}
+
 /* What the options refuse before, and another front end might not. */
 static void raw_values_are_checked_too(void **state)
 {
@@ -542,6 +549,7 @@ int main(void)
 		cmocka_unit_test(distances_are_completed),
 		cmocka_unit_test(bad_distances),
 		cmocka_unit_test(an_initrd_is_all_there_is),
+		cmocka_unit_test(memory_is_in_one_place),
 		cmocka_unit_test(raw_values_are_checked_too),
 		cmocka_unit_test(a_numa_node_out_of_range_is_refused),
 		cmocka_unit_test(the_largest_machine),

@@ -5,6 +5,7 @@
 #include <ftw.h>
 #include <limits.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "vmm/base/range.h"
@@ -260,6 +261,28 @@ static void strict_overcommit_is_seen(void **state)
 	assert_true(host_memory_is_strict(root));
 }
 
+static void device_dax(void **state)
+{
+	uint64_t align = 0, size = 0;
+	char link[4096];
+
+	(void)state;
+	put("/sys/dev/char/252:1/align", "2097152\n");
+	put("/sys/dev/char/252:1/size", "1073741824\n");
+	assert_int_equal(host_memory_dax(root, makedev(252, 1), &align, &size), -ENODEV); /* of no subsystem */
+	snprintf(link, sizeof(link), "%s/sys/dev/char/252:1/subsystem", root);
+	assert_int_equal(symlink("../../../../bus/pdax", link), 0);
+	assert_int_equal(host_memory_dax(root, makedev(252, 1), &align, &size), -ENODEV);
+	unlink(link);
+	assert_int_equal(symlink("../../../../bus/dax", link), 0);
+	assert_int_equal(host_memory_dax(root, makedev(252, 1), &align, &size), 0);
+	assert_int_equal(align, 2 * MIB);
+	assert_int_equal(size, GIB);
+	put("/sys/dev/char/252:1/size", "0\n");
+	assert_int_equal(host_memory_dax(root, makedev(252, 1), &align, &size), -ENODEV);
+	assert_int_equal(host_memory_dax(root, makedev(252, 2), &align, &size), -ENODEV);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -271,6 +294,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(room_is_the_least_of_all_bounds, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(room_needs_meminfo, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(strict_overcommit_is_seen, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(device_dax, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

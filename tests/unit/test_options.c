@@ -176,7 +176,7 @@ static void ram(void **state)
 {
 	struct parsed p =
 		parsed("--kernel k --mem 2G --mem=size=512M,node=3,hugetlb=2M,policy=preferred,host-nodes=1023 "
-		       "--mem 1G,node=0x1,policy=bind,host-nodes=0,prealloc=off");
+		       "--mem 1G,node=0x1,policy=bind,host-nodes=0,prealloc=off,mem-path=a,,b=c --spm size=1G,node=4,fd=7");
 	const struct raw_memory *mem = p.options.raw.mem;
 
 	(void)state;
@@ -193,6 +193,9 @@ static void ram(void **state)
 	assert_int_equal(mem[2].node, 1);
 	assert_int_equal(mem[2].source.policy, HOST_POLICY_BIND);
 	assert_false(mem[2].source.prealloc);
+	assert_string_equal(mem[2].source.path, "a,b=c");
+	assert_null(mem[1].source.path);
+	assert_int_equal(p.options.raw.spm[0].source.inherited, 7);
 	release(&p);
 }
 
@@ -211,13 +214,14 @@ static void bad_memory(void **state)
 	assert_refused(
 		"--spm size=8G,node=1,colour=red",
 		"--spm size=8G,node=1,colour=red: unknown key 'colour' (column 16); use size, node, host-nodes, "
-		"policy, hugetlb, prealloc, cache, cache-line, cache-mapping, cache-policy, addr, id, mixed, latency, "
+		"policy, hugetlb, prealloc, mem-path, fd, cache, cache-line, cache-mapping, cache-policy, addr, id, "
+		"mixed, latency, "
 		"read-latency, write-latency, bandwidth, read-bandwidth or write-bandwidth");
 	assert_refused("--mem 8G,colour=red", "--mem 8G,colour=red: unknown key 'colour' (column 4); use size, node, "
-					      "host-nodes, policy, hugetlb, prealloc, cache, cache-line, "
+					      "host-nodes, policy, hugetlb, prealloc, mem-path, fd, cache, cache-line, "
 					      "cache-mapping, cache-policy, " OPTION_FIGURES);
 	assert_refused("--mem 8G,mixed=on", "--mem 8G,mixed=on: 'mixed' is a key of --spm only (column 4); use size, "
-					    "node, host-nodes, policy, hugetlb, prealloc, cache, cache-line, "
+					    "node, host-nodes, policy, hugetlb, prealloc, mem-path, fd, cache, cache-line, "
 					    "cache-mapping, cache-policy, " OPTION_FIGURES);
 	assert_refused("--mem=", "--mem '': nothing stands here (column 1); use KEY=VALUE, with single commas between");
 	assert_refused("--mem size=", "--mem size=: 'size' has no value (column 6); give one or leave the key out");
@@ -228,6 +232,7 @@ static void bad_memory(void **state)
 	assert_refused("--mem 1G,hugetlb=x",
 		       "--mem 1G,hugetlb=x: 'x' is not a digit (column 12); use a size such as 512M or 8G");
 	assert_refused("--mem 1G,prealloc=yes", "--mem 1G,prealloc=yes: 'yes' is neither on nor off (column 13)");
+	assert_refused("--mem 1G,fd=2", "--mem 1G,fd=2: 2 is out of range (column 7); use 3 to 2147483647");
 	assert_refused("--mem 1G,host-nodes=0,0",
 		       "--mem 1G,host-nodes=0,0: 0 is listed twice (column 17); list each number once");
 	assert_refused("--spm size=1G,node=1,mixed=1",

@@ -14,7 +14,7 @@ static const char EVERYTHING[] = "--cpus 4 --numa node=0,cpus=0-1,3 --numa node=
 				 "--mem size=4G,node=1,host-nodes=0-1,policy=interleave "
 				 "--spm size=4G,node=3,id=hbm1,addr=0x400000000,hugetlb=1G,host-nodes=1 "
 				 "--spm size=8G,node=2,id=hbm0,addr=0x200000000 --spm size=200M,node=4,id=odd "
-				 "--spm size=2M,node=0,mixed=on,id=mixed "
+				 "--spm size=2M,node=0,mixed=on,id=mixed,mem-path=/mnt/file "
 				 "--distance 0:2=15 --distance 2:0=16 --distance 1:3=99 --maxmem 24G";
 
 /* Figures from CPUs and from an accelerator, where one direction is not known, and a cache. */
@@ -100,6 +100,10 @@ static void check_regions(const struct board *board, const json_t *plan)
 		assert_string_equal(string(backing, "policy"), POLICIES[memory->source.policy]);
 		assert_true(number(backing, "hugetlb") == memory->source.hugetlb);
 		assert_int_equal(json_is_true(json_object_get(backing, "prealloc")), memory->source.prealloc);
+		if (memory->source.path != NULL)
+			assert_string_equal(string(backing, "mem-path"), memory->source.path);
+		else
+			assert_true(json_is_null(json_object_get(backing, "mem-path")));
 		for (uint32_t node = 0; node < NODES_MAX; node++) {
 			if (node_set_has(&memory->source.host_nodes, node))
 				assert_int_equal(json_integer_value(json_array_get(nodes, at++)), node);

@@ -15,6 +15,7 @@
 
 #include "vmm/base/io.h"
 #include "vmm/base/range.h"
+#include "vmm/memory/backend_file.h"
 #include "vmm/memory/host_memory.h"
 
 /* memfd_create(2), "MFD_HUGETLB": the page size's binary logarithm, from bit 26 on. */
@@ -25,6 +26,8 @@
 
 uint64_t backend_page_size(const struct mem_backend *backend)
 {
+	if (backend->kind == BACKEND_DAX)
+		return backend->align;
 	return backend->source.hugetlb != 0 ? backend->source.hugetlb : 4 * KIB;
 }
 
@@ -60,8 +63,12 @@ static bool is_confined(void)
  * nodes, these may be empty though the reservation holds. A memfd of ordinary pages has no reservation at all, which
  * strict overcommit may refuse later.
  */
-static bool must_populate(const struct backend_source *source)
+static bool must_populate(const struct mem_backend *backend)
 {
+	const struct backend_source *source = &backend->source;
+
+	if (backend->kind != BACKEND_MEMORY)
+		return false;
 	if (source->hugetlb == 0)
 		return host_memory_is_strict("");
 	return source->policy == HOST_POLICY_BIND || is_confined();
@@ -80,6 +87,12 @@ static int check_file_limit(const char *option, uint64_t size, struct error *err
 			 option, size / MIB, (uint64_t)limit.rlim_cur / MIB);
 }
 
+/* What new memory it takes, at most. */
+static uint64_t missing(const struct mem_backend *backend)
+{
+	return backend->size - (backend->present < backend->size ? backend->present : backend->size);
+}
+
 /*
  * Takes the pages out of the pool for good: the reservation that mmap() makes for a shared mapping belongs to the file
  * and outlives the mapping. So backends that draw on one pool cannot promise the same page twice.
@@ -94,7 +107,7 @@ static int reserve_huge_pages(const struct mem_backend *backend, struct error *e
 		return 0;
 	}
 	/* Another process may have been faster; then the numbers say so. */
-	if (host_memory_check_pool("", backend->option, backend->size, &backend->source, err) < 0)
+	if (host_memory_check_pool("", backend->option, missing(backend), &backend->source, err) < 0)
 		return -code;
 	return error_set(err, EXIT_STATUS_HOST, code,
 			 "%s: the kernel refuses to reserve %" PRIu64 " huge pages of %" PRIu64
@@ -105,7 +118,7 @@ static int reserve_huge_pages(const struct mem_backend *backend, struct error *e
 
 static int make_memfd(struct mem_backend *backend, const char *name, struct error *err)
 {
-	unsigned flags = MFD_CLOEXEC;
+	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 	char label[240]; /* memfd_create(2): at most 249 bytes */
 	int code;
 
@@ -113,12 +126,36 @@ static int make_memfd(struct mem_backend *backend, const char *name, struct erro
 		flags |= MFD_HUGETLB | (unsigned)__builtin_ctzll(backend->source.hugetlb) << MEMFD_HUGE_SHIFT;
 	snprintf(label, sizeof(label), "spmvm-%s", name);
 	backend->fd = memfd_create(label, flags);
-	if (backend->fd < 0 || ftruncate(backend->fd, (off_t)backend->size) < 0) {
+	if (backend->fd < 0 || ftruncate(backend->fd, (off_t)backend->size) < 0 ||
+	    fcntl(backend->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
 		code = errno;
 		return error_set(err, EXIT_STATUS_HOST, code, "%s: cannot make a memfd of %" PRIu64 " MiB: %s",
 				 backend->option, backend->size / MIB, strerror(code));
 	}
 	return 0;
+}
+
+static int check_pool(const struct mem_backend *backend, struct error *err)
+{
+	if (backend->source.hugetlb == 0)
+		return 0;
+	return host_memory_check_pool("", backend->option, missing(backend), &backend->source, err);
+}
+
+static int open_memfd(struct mem_backend *backend, const char *name, struct error *err)
+{
+	int code = check_pool(backend, err);
+
+	if (code == 0)
+		code = check_file_limit(backend->option, backend->size, err);
+	return code < 0 ? code : make_memfd(backend, name, err);
+}
+
+static int open_file(struct mem_backend *backend, struct error *err)
+{
+	int code = backend_file_open(backend, err);
+
+	return code < 0 ? code : check_pool(backend, err);
 }
 
 int backend_open(struct mem_backend *backend, const char *name, const char *option, uint64_t size,
@@ -130,19 +167,16 @@ int backend_open(struct mem_backend *backend, const char *name, const char *opti
 	assert(size > 0 && is_aligned(size, backend_page_size(backend)));
 	assert(node_set_is_empty(&source->host_nodes) == (source->policy == HOST_POLICY_DEFAULT));
 	code = host_memory_check_nodes("", option, source, err);
-	if (code == 0 && source->hugetlb != 0)
-		code = host_memory_check_pool("", option, size, source, err);
 	if (code == 0)
-		code = check_file_limit(option, size, err);
-	if (code == 0)
-		code = make_memfd(backend, name, err);
-	if (code == 0 && source->hugetlb != 0)
+		code = source->path != NULL || source->inherited > 0 ? open_file(backend, err)
+								     : open_memfd(backend, name, err);
+	if (code == 0 && backend->source.hugetlb != 0)
 		code = reserve_huge_pages(backend, err);
 	if (code < 0) {
 		backend_release(backend);
 		return code;
 	}
-	backend->populate = source->prealloc || must_populate(source);
+	backend->populate = source->prealloc || must_populate(backend);
 	return 0;
 }
 
@@ -188,8 +222,18 @@ static int set_policy(const struct mem_backend *backend, void *at, uint64_t size
 
 int backend_map(const struct mem_backend *backend, uint64_t offset, uint64_t size, void *at, struct error *err)
 {
-	assert(is_aligned(offset | size | (uintptr_t)at, backend_page_size(backend)));
+	const uint64_t page = backend_page_size(backend);
+
 	assert(range_contains((struct range){0, backend->size}, (struct range){offset, size}));
+	/* The layout knows hugetlb=, but not what a file or a device turns out to be. */
+	if (!is_aligned(offset | size | (uintptr_t)at, page)) {
+		assert(backend->source.path != NULL || backend->source.inherited > 0);
+		return error_set(err, EXIT_STATUS_HOST, EINVAL,
+				 "%s: it is mapped in pages of %" PRIu64
+				 " MiB, and its place in guest memory is no multiple of them; use addr= a multiple, or "
+				 "for a file on hugetlbfs say hugetlb=%" PRIu64 "M",
+				 backend->option, page / MIB, page / MIB);
+	}
 	if (mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, backend->fd, (off_t)offset) == MAP_FAILED) {
 		int code = errno;
 

@@ -12,7 +12,7 @@
 
 /*
  * Host memory behind guest memory: a memfd of its own for each --mem and --spm, named after it, with its own page size
- * and NUMA policy (memfd_create(2), mbind(2)).
+ * and NUMA policy (memfd_create(2), mbind(2)); or a file, a device-dax or a descriptor that the user names.
  */
 enum host_policy {
 	HOST_POLICY_DEFAULT,   /* whatever the host does for this process */
@@ -21,24 +21,37 @@ enum host_policy {
 	HOST_POLICY_INTERLEAVE /* page by page over these nodes, the next one when it is empty */
 };
 
-/* What the user asked for; the keys host-nodes, policy, hugetlb and prealloc of --mem and --spm. */
+/* What the user asked for; the keys host-nodes, policy, hugetlb, prealloc, mem-path and fd of --mem and --spm. */
 struct backend_source {
 	enum host_policy policy;
 	struct node_set host_nodes; /* empty with HOST_POLICY_DEFAULT only */
 	uint64_t hugetlb;           /* 0, 2 MiB or 1 GiB */
 	bool prealloc;
+	const char *path; /* mem-path=: a file, or a device-dax; borrowed; NULL when not given */
+	int inherited;    /* fd=: a descriptor that spmvm was started with, 3 or higher; 0 when not given */
+};
+
+/* Where the pages come from. */
+enum backend_kind {
+	BACKEND_MEMORY, /* a memfd, or a file of tmpfs or hugetlbfs: NUMA policies hold */
+	BACKEND_CACHE,  /* a file of another file system: pages of the page cache */
+	BACKEND_DAX     /* a device-dax: the device's own memory */
 };
 
 struct mem_backend {
-	int fd; /* the memfd, owned here; -1 when unset */
+	int fd; /* owned here, O_CLOEXEC; -1 when unset */
 	uint64_t size;
-	struct backend_source source;
+	struct backend_source source; /* hugetlb as it is: a file on hugetlbfs says it itself */
+	enum backend_kind kind;
+	uint64_t align;     /* of BACKEND_DAX: what its mappings are multiples of */
+	uint64_t present;   /* bytes that a file had when it was opened: they need no new memory */
 	bool populate;      /* asked for (prealloc) or needed to rule out a SIGBUS: backend_populate() */
 	const char *option; /* "--spm id=hbm0", for messages; borrowed, outlives the backend */
 };
 
 /*
- * Makes the memfd "spmvm-NAME" (so /proc/self/maps shows it) of size bytes, a multiple of the page size. Checks before
+ * Opens the memory, size bytes of it, a multiple of the page size: the memfd "spmvm-NAME" (so /proc/self/maps shows
+ * it; sealed, so that nobody makes it smaller), or what mem-path= or fd= name (backend_file.h). Checks before
  * anything is used: every host node exists and has memory, the huge page pool has enough free pages of the size (on the
  * bound nodes); an error names pool, nodes, need, have and the command that makes more. Huge pages are reserved here
  * and now, so that two backends never count on the same page; the reservation goes with the backend. EXIT_STATUS_HOST;
@@ -47,16 +60,17 @@ struct mem_backend {
 int backend_open(struct mem_backend *backend, const char *name, const char *option, uint64_t size,
 		 const struct backend_source *source, struct error *err);
 
-/* Closes the memfd; the memory goes when its last mapping does. Takes NULL, a zeroed and a released backend too. */
+/* Closes it; a memfd's memory goes when its last mapping does. Takes NULL, a zeroed and a released backend too. */
 void backend_release(struct mem_backend *backend);
 
-/* The size of the pages that the backend maps with: 4 KiB, 2 MiB or 1 GiB. */
+/* The size of the pages that it maps with: 4 KiB, 2 MiB or 1 GiB. Offsets and addresses are multiples of it. */
 uint64_t backend_page_size(const struct mem_backend *backend);
 
 /*
  * Maps size bytes at offset to the address at (MAP_SHARED | MAP_FIXED: the caller has reserved it), sets the NUMA
  * policy there before any page exists, keeps the memory out of core dumps (MADV_DONTDUMP). All three are multiples of
- * the page size. EXIT_STATUS_HOST; what was mapped then goes with the caller's reservation.
+ * the page size; where they are not, because the layout did not know what a file or device would turn out to be, this
+ * is an error. EXIT_STATUS_HOST; what was mapped then goes with the caller's reservation.
  *
  * With 4 KiB pages the policy belongs to the file, and other processes that map it get it too. With huge pages it
  * belongs to this mapping (Linux Documentation/admin-guide/mm/numa_memory_policy.rst): pages that a vhost-user back end

@@ -160,6 +160,12 @@ static int explain(const struct populate *job, int code, struct error *err)
 	case ENOMEM:
 		if (job->backend->source.hugetlb != 0)
 			return huge_page_failure(job, done, err);
+		if (job->backend->source.path != NULL || job->backend->source.inherited > 0)
+			return error_set(
+				err, EXIT_STATUS_HOST, ENOMEM,
+				"%s: its file or device gave no memory after %" PRIu64 " of %" PRIu64
+				" MiB; look at the space of its file system (df), or whether it was made smaller",
+				option, done / MIB, of);
 		return error_set(err, EXIT_STATUS_HOST, ENOMEM,
 				 "%s: the host's memory ran out after %" PRIu64 " of %" PRIu64 " MiB, %" PRIu64
 				 " MiB are available; use less memory or prealloc=off",
@@ -176,7 +182,10 @@ static int check_room(const struct mem_backend *backend, uint64_t size, struct e
 {
 	struct host_room room;
 
-	if (backend->source.hugetlb != 0 || host_memory_room("", &backend->source, &room) < 0 || room.bytes >= size)
+	if (backend->kind != BACKEND_MEMORY || backend->source.hugetlb != 0)
+		return 0;
+	size -= backend->present < size ? backend->present : size;
+	if (host_memory_room("", &backend->source, &room) < 0 || room.bytes >= size)
 		return 0;
 	return error_set(err, EXIT_STATUS_HOST, ENOMEM,
 			 "%s: prealloc needs %" PRIu64 " MiB, %" PRIu64

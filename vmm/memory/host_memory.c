@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "vmm/base/io.h"
 #include "vmm/base/parse.h"
@@ -315,4 +317,24 @@ int host_memory_room(const char *root, const struct backend_source *source, stru
 	if (other < room->bytes)
 		*room = (struct host_room){other, "in the control group"};
 	return 0;
+}
+
+/* -------------------------------------------------------------------------------------------------- device-dax */
+
+int host_memory_dax(const char *root, dev_t number, uint64_t *align, uint64_t *size)
+{
+	struct path device = path_of(root, "/sys/dev/char/%u:%u", major(number), minor(number));
+	struct path link = path_of(device.text, "/subsystem");
+	char target[PATH_MAX];
+	ssize_t length = readlink(link.text, target, sizeof(target) - 1);
+
+	if (length < 0)
+		return -ENODEV;
+	target[length] = '\0';
+	if (strcmp(target, "dax") != 0 && (length < 4 || strcmp(target + length - 4, "/dax") != 0))
+		return -ENODEV;
+	*align = read_number(path_of(device.text, "/align"));
+	*size = read_number(path_of(device.text, "/size"));
+	/* a device without memory says 0; nothing of it could be mapped */
+	return *size == 0 || *align == 0 || (*align & (*align - 1)) != 0 ? -ENODEV : 0;
 }

@@ -3,6 +3,7 @@
 #define SPMVM_MEMORY_HOST_MEMORY_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "vmm/base/error.h"
 #include "vmm/memory/backend.h"
@@ -44,6 +45,12 @@ struct host_room {
  * does not tell.
  */
 int host_memory_room(const char *root, const struct backend_source *source, struct host_room *room);
+
+/*
+ * The alignment of a device-dax's mappings and its size, both in bytes, from /sys/dev/char/MAJOR:MINOR/. -ENODEV when
+ * the device number is that of something else.
+ */
+int host_memory_dax(const char *root, dev_t number, uint64_t *align, uint64_t *size);
 
 /* "0-1,3", cut off when it does not fit. */
 void host_memory_nodes_text(const struct node_set *nodes, char *text, size_t size);
