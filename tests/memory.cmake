@@ -15,6 +15,8 @@ foreach(function mmap memfd_create syscall host_memory_check_pool host_memory_ch
 endforeach()
 unit_test(backend_file memory)
 target_link_options(test_backend_file PRIVATE -Wl,--wrap=fstatfs -Wl,--wrap=fstatvfs -Wl,--wrap=host_memory_dax)
+unit_test(placement memory)
+target_link_options(test_placement PRIVATE -Wl,--wrap=syscall)
 unit_test(backend_populate memory)
 foreach(function madvise pthread_create clock_gettime host_memory_room)
   target_link_options(test_backend_populate PRIVATE -Wl,--wrap=${function})

@@ -33,8 +33,7 @@ bool machine_stop(struct machine *machine, enum stop_cause cause, uint32_t value
 
 /* ---------------------------------------------------------------------------------------------- memory */
 
-/* The backends of the configuration: first every --mem, then every --spm. */
-static struct mem_backend *backend_of(const struct machine *machine, const struct mem_region *region)
+struct mem_backend *machine_backend_of(const struct machine *machine, const struct mem_region *region)
 {
 	size_t first = region->kind == MEM_SPM ? machine->board->config->mem_count : 0;
 
@@ -70,7 +69,7 @@ static int map_run(struct machine *machine, size_t first, size_t count, struct r
 		return code;
 	for (size_t i = first; i < first + count; i++) {
 		const struct mem_region *region = &machine->board->layout.regions[i];
-		const struct mem_backend *backend = backend_of(machine, region);
+		const struct mem_backend *backend = machine_backend_of(machine, region);
 		void *at = guest_mem_at(&machine->memory, region->gpa.start, region->gpa.size);
 
 		assert(at != NULL);
@@ -129,7 +128,7 @@ static int populate_memory(struct machine *machine, struct error *err)
 	for (int bound = 1; bound >= 0; bound--) {
 		for (size_t i = 0; i < layout->region_count; i++) {
 			const struct mem_region *region = &layout->regions[i];
-			const struct mem_backend *backend = backend_of(machine, region);
+			const struct mem_backend *backend = machine_backend_of(machine, region);
 			void *at = guest_mem_at(&machine->memory, region->gpa.start, region->gpa.size);
 			int code = 0;
 
@@ -159,7 +158,7 @@ static int list_shared_memory(struct machine *machine, struct error *err)
 			machine->shared[machine->shared_count++] = (struct vhost_user_region){
 				.gpa = region->gpa.start,
 				.size = region->gpa.size,
-				.fd = backend_of(machine, region)->fd,
+				.fd = machine_backend_of(machine, region)->fd,
 				.offset = region->offset,
 				.hva = guest_mem_at(&machine->memory, region->gpa.start, region->gpa.size),
 				.id = board_owner(machine->board, region)->id,
@@ -390,6 +389,8 @@ static int build(struct machine *machine, struct error *err)
 		code = map_hotplug(machine, err);
 	if (code == 0)
 		code = populate_memory(machine, err);
+	if (code == 0)
+		code = machine_report_placement(machine, err);
 	if (code == 0)
 		code = write_tables(machine, err);
 	if (code == 0)

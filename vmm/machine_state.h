@@ -76,6 +76,17 @@ static inline bool machine_is_stopping(struct machine *machine)
 	return atomic_load(&machine->cause) != STOP_NONE;
 }
 
+/* The backend that serves a region of the layout. */
+struct mem_backend *machine_backend_of(const struct machine *machine, const struct mem_region *region);
+
+/* ---- machine_placement.c */
+
+/*
+ * One line for each populated backend: where its pages are, with a warning where that is not what was asked for.
+ * -ENOMEM is the only failure.
+ */
+int machine_report_placement(const struct machine *machine, struct error *err);
+
 /* ---- machine_virtio.c */
 
 /* Makes the device that the configuration asks for, on the machine's memory. *device is it, in machine->virtio, owned there. */
