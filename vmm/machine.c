@@ -388,6 +388,8 @@ static int build(struct machine *machine, struct error *err)
 	if (code == 0)
 		code = map_hotplug(machine, err);
 	if (code == 0)
+		machine_watch_memory(machine);
+	if (code == 0)
 		code = populate_memory(machine, err);
 	if (code == 0)
 		code = machine_report_placement(machine, err);
@@ -449,6 +451,7 @@ void machine_free(struct machine *machine)
 	kvm_release(machine->kvm);
 	if (machine->registers != NULL)
 		munmap(machine->registers, BOARD_DEVICES_MAX * VIRTIO_MMIO_PAGE);
+	machine_unwatch_memory(machine);
 	guest_mem_release(&machine->memory);
 	for (size_t i = 0; i < machine->backend_count; i++)
 		backend_release(&machine->backends[i]);

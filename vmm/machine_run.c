@@ -84,6 +84,7 @@ static void *vcpu_thread(void *argument)
 	struct machine *machine = self->machine;
 	struct kvm_exit exit;
 	struct error err;
+	int code;
 
 	if (self->vcpu.index == 0) {
 		struct timespec now;
@@ -93,7 +94,9 @@ static void *vcpu_thread(void *argument)
 			  (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec);
 	}
 	while (!machine_is_stopping(machine)) {
-		if (kvm_vcpu_run(&self->vcpu, &exit, &err) < 0) {
+		code = kvm_vcpu_run(&self->vcpu, &exit, &err);
+		if (code < 0) {
+			machine_blame(machine, code, &err);
 			if (machine_stop(machine, STOP_FAULT, 0))
 				machine->fault = err;
 			break;

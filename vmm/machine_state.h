@@ -87,6 +87,21 @@ struct mem_backend *machine_backend_of(const struct machine *machine, const stru
  */
 int machine_report_placement(const struct machine *machine, struct error *err);
 
+/* ---- machine_broken.c */
+
+/*
+ * From here on a SIGBUS in guest memory is one line that names the --mem or --spm, and the process ends with
+ * EXIT_STATUS_BACKING. Once its memory is mapped; one machine a process. Undone before it is unmapped.
+ */
+void machine_watch_memory(struct machine *machine);
+void machine_unwatch_memory(const struct machine *machine);
+
+/*
+ * KVM_RUN has failed with code: puts into err which memory is broken, when that can be found out, with
+ * EXIT_STATUS_BACKING; leaves err alone otherwise. Any thread.
+ */
+void machine_blame(const struct machine *machine, int code, struct error *err);
+
 /* ---- machine_virtio.c */
 
 /* Makes the device that the configuration asks for, on the machine's memory. *device is it, in machine->virtio, owned there. */

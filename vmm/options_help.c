@@ -154,6 +154,7 @@ void options_help(FILE *out)
 		{EXIT_STATUS_IMAGE, "the kernel, the initramfs or the command line cannot be booted"},
 		{EXIT_STATUS_GUEST_CRASH, "the guest panicked or triple-faulted, or KVM cannot go on"},
 		{EXIT_STATUS_GUEST_MEMORY, "the guest's kernel killed the command for want of memory"},
+		{EXIT_STATUS_BACKING, "the host's memory behind the guest broke or was taken away"},
 		{EXIT_STATUS_TIMEOUT, "--timeout was up"},
 	};
 

@@ -214,6 +214,8 @@ static void finish_read(struct fake_run *run)
 
 static int take_step(struct fake_run *run, struct fake_step *step, struct kvm_exit *exit, struct error *err)
 {
+	if (fake_kvm.before_step != NULL)
+		fake_kvm.before_step();
 	if (step->code < 0)
 		return error_set(err, EXIT_STATUS_HOST, -step->code, "KVM_RUN: %s", strerror(-step->code));
 	*exit = step->exit;

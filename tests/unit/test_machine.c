@@ -3,6 +3,8 @@
 #include "tests/unit/fake_run.h"
 
 #include <errno.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "devices/virtio/mmio.h"
 
@@ -103,6 +105,92 @@ static void a_failing_kvm_run_is_an_error(void **state)
 	assert_string_equal(run.err.text, "KVM_RUN: Bad address");
 	assert_int_equal(run.err.status, EXIT_STATUS_HOST);
 	assert_string_equal(run.told, "");
+}
+
+/* ----------------------------------------------------------------------------------- memory that goes away */
+
+static int shrinking; /* a memfd behind guest memory */
+static off_t left;
+
+static void make_smaller(void)
+{
+	assert_int_equal(ftruncate(shrinking, left), 0);
+}
+
+/* A descriptor as execve() leaves it, for fd=; shrinking is another for the same file. */
+static int new_memory(void)
+{
+	int fd = memfd_create("theirs", 0);
+
+	shrinking = fcntl(fd, F_DUPFD_CLOEXEC, 100);
+	assert_true(fd >= 0 && shrinking >= 0);
+	fake_kvm_reset();
+	fake_kvm.before_step = make_smaller;
+	return fd;
+}
+
+/* KVM says no more than EFAULT; the line names the slot, and where it ends now. */
+static void a_file_that_shrinks_under_the_guest(void **state)
+{
+	struct fake_step step = {.code = -EFAULT};
+	char line[100];
+	struct run run;
+
+	(void)state;
+	left = 2 * MIB;
+	snprintf(line, sizeof(line), "--spm size=2M,node=1 --spm size=4M,node=2,id=hbm0,fd=%d", new_memory());
+	run = run_steps(line, &step, 1);
+	close(shrinking);
+	assert_int_equal(run.code, -EIO);
+	assert_int_equal(run.err.status, EXIT_STATUS_BACKING);
+	assert_string_equal(
+		run.err.text,
+		"--spm id=hbm0: its file was made smaller under the machine, to 2 of 4 MiB: no memory at offset "
+		"0x200000 (guest address 0x180200000); start again, and leave the file alone");
+}
+
+/* Looks, at the guest's reset, where its kernel says what kind of reset it is. */
+static void read_what_is_gone(int told)
+{
+	struct fake_step step = stop_of(KVM_EXIT_KIND_RESET);
+	struct machine_line machine = {0};
+	char line[200];
+	struct error err;
+	struct run run;
+	int status;
+
+	left = 0;
+	snprintf(line, sizeof(line), "--mem size=66M,fd=%d", new_memory());
+	fake_kvm.steps = &step;
+	fake_kvm.step_count = 1;
+	run_init(&run);
+	snprintf(line + strlen(line), sizeof(line) - strlen(line), " --kernel %s --initrd %s --serial none",
+		 run.kernel.path, run.initrd.path);
+	line_config(&machine, line);
+	dup2(told, STDERR_FILENO);
+	run_machine(machine.config, &status, &err);
+	_exit(99);
+}
+
+/* An access of ours is a SIGBUS: a line and a status all the same. */
+static void a_file_that_shrinks_under_us(void **state)
+{
+	int told = memfd_create("told", MFD_CLOEXEC), status = 0;
+	char text[500] = "";
+	pid_t pid = fork();
+
+	(void)state;
+	assert_true(pid >= 0 && told >= 0);
+	if (pid == 0)
+		read_what_is_gone(told);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(pread(told, text, sizeof(text) - 1, 0) >= 0);
+	close(told);
+	assert_string_equal(
+		text, "spmvm: --mem: its file was made smaller under the machine, to 0 of 66 MiB: no memory at offset "
+		      "0x472 (guest address 0x472); start again, and leave the file alone\n");
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), EXIT_STATUS_BACKING);
 }
 
 /* ------------------------------------------------------------------------------------------------ buses */
@@ -356,6 +444,8 @@ int main(void)
 		cmocka_unit_test(each_end_has_its_status),
 		cmocka_unit_test(the_first_end_wins),
 		cmocka_unit_test(a_failing_kvm_run_is_an_error),
+		cmocka_unit_test(a_file_that_shrinks_under_the_guest),
+		cmocka_unit_test(a_file_that_shrinks_under_us),
 		cmocka_unit_test(accesses_reach_the_devices),
 		cmocka_unit_test(memslots_are_few),
 		cmocka_unit_test(registers_are_readable),
