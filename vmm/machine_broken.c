@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Memory that goes away under a running machine: a file that somebody makes smaller, a file system or a pool that is
- * empty, a memory cell that breaks. The guest's access ends KVM_RUN with EFAULT; an access of ours (a device's, the
- * loader's) is a SIGBUS, which would end this process without a word. Either way one line names the --mem or --spm and
+ * empty, a memory cell that breaks. The guest's access ends KVM_RUN with EFAULT, or, where KVM emulates the instruction,
+ * with an MMIO exit in the middle of memory; an access of ours (a device's, the loader's) is a SIGBUS, which would end
+ * this process without a word. Either way one line names the --mem or --spm and
  * the machine ends: what the guest had there is lost, and going on with zeros in its place could reach its disks.
  */
 #include <errno.h>
@@ -125,6 +126,24 @@ static void explain(const struct place *place, bool poisoned, struct error *err)
 			  "%s: the host has no memory for it at offset 0x%" PRIx64 " (guest address 0x%" PRIx64
 			  "); see that huge pages, memory and limits suffice, or use prealloc=on",
 			  backend->option, place->offset, place->gpa);
+}
+
+bool machine_blame_address(const struct machine *machine, uint64_t address, struct error *err)
+{
+	struct place place;
+	struct range gpa;
+
+	if (guest_mem_at(&machine->memory, address, 1) == NULL)
+		return false;
+	for (size_t i = 0; region_at(machine, i, &gpa, &place); i++) {
+		if (range_holds(gpa, address)) {
+			place.offset += address - gpa.start;
+			place.gpa = address;
+			explain(&place, false, err);
+			return true;
+		}
+	}
+	return false;
 }
 
 void machine_blame(const struct machine *machine, int code, struct error *err)

@@ -106,6 +106,11 @@ static void *vcpu_thread(void *argument)
 			dispatch(&machine->buses[BUS_PIO], &exit);
 			break;
 		case KVM_EXIT_KIND_MMIO:
+			if (machine_blame_address(machine, exit.address, &err)) {
+				if (machine_stop(machine, STOP_FAULT, 0))
+					machine->fault = err;
+				break;
+			}
 			dispatch(&machine->buses[BUS_MMIO], &exit);
 			break;
 		case KVM_EXIT_KIND_INTERRUPTED:

@@ -102,6 +102,9 @@ void machine_unwatch_memory(const struct machine *machine);
  */
 void machine_blame(const struct machine *machine, int code, struct error *err);
 
+/* An MMIO exit: whether its address is guest memory, which KVM then could not reach; says so in err as above. */
+bool machine_blame_address(const struct machine *machine, uint64_t address, struct error *err);
+
 /* ---- machine_virtio.c */
 
 /* Makes the device that the configuration asks for, on the machine's memory. *device is it, in machine->virtio, owned there. */

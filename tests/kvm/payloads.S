@@ -242,7 +242,7 @@ payload_end echo
 /*
  * Maps a 2 MiB page of guest-physical memory where the test says and copies a mark into it. The test puts its address behind the code, a
  * multiple of 2 MiB: the eight bytes at spm_address, and, as a second place, at spm_address + 8. In each, the last eight bytes get the mark
- * "SPM-0001" or "SPM-0002", and what was there before is printed.
+ * "SPM-0001" or "SPM-0002", and what was there before is printed. Then it goes on touching a byte before the second mark.
  */
 payload spm
 	leaq spm_address(%rip), %r8
@@ -285,7 +285,9 @@ payload spm
 	decl %r9d
 	jnz 1b
 	print '.'
-4:	pause
+	movabsq $0x80001ffff0, %rsi
+4:	incb (%rsi)
+	pause
 	jmp 4b
 	.balign 8
 	.globl payload_spm_address

@@ -629,6 +629,65 @@ static void a_huge_slot_is_sparse(void **state)
 	end_marks(run);
 }
 
+/* A file behind a slot, another behind a descriptor that was passed; both keep what the guest wrote. */
+static void files_hold_what_the_guest_writes(void **state)
+{
+	char path[] = "/tmp/spmvm-memory-XXXXXX", passed[100], file[100];
+	int fd = mkstemp(path), inherited = memfd_create("theirs", 0);
+	struct run *run, *second;
+
+	(void)state;
+	assert_true(fd >= 0 && inherited >= 0);
+	snprintf(passed, sizeof(passed), "size=4M,node=1,addr=0x200000000,fd=%d", inherited);
+	snprintf(file, sizeof(file), "--spm=size=4M,node=2,addr=0x300000000,id=kept,mem-path=%s", path);
+	run = write_marks(8 * GIB, 12 * GIB + 2 * MIB, passed, file);
+	assert_mark(inherited, 2 * MIB - 8, "SPM-0001");
+	assert_mark(fd, 4 * MIB - 8, "SPM-0002");
+
+	second = run_new(PAYLOAD(hello), "--mem=256M", file, NULL);
+	run_add(second, "--spm=size=2M,node=1");
+	run_add(second, "--initrd");
+	run_add(second, second->initrd.path);
+	run_start(second);
+	run_end(second, 4);
+	assert_non_null(strstr(told(second), ": it is in use: another spmvm or another option has locked it; "));
+	run_free(second);
+
+	end_marks(run);
+	assert_mark(inherited, 2 * MIB - 8, "SPM-0001");
+	assert_mark(fd, 4 * MIB - 8, "SPM-0002");
+	close(inherited);
+	close(fd);
+	unlink(path);
+}
+
+/* Somebody makes the file smaller while the guest touches what was there: a line and a status, and no crash. */
+static void a_file_made_smaller_ends_the_machine(void **state)
+{
+	static const char LINE[] = "spmvm: --spm id=gone: its file was made smaller under the machine, to 2 of 4 MiB: "
+				   "no memory at ";
+	char path[] = "/tmp/spmvm-memory-XXXXXX", file[100];
+	int fd = mkstemp(path);
+	const char *text;
+	struct run *run;
+
+	(void)state;
+	assert_true(fd >= 0);
+	snprintf(file, sizeof(file), "--spm=size=4M,node=2,addr=0x300000000,id=gone,mem-path=%s", path);
+	run = write_marks(8 * GIB, 12 * GIB + 2 * MIB, "size=4M,node=1,addr=0x200000000", file);
+	assert_int_equal(ftruncate(fd, 2 * MIB), 0);
+	run_end(run, 8);
+	/* KVM tells the address where it emulates the guest's instruction; otherwise the line has the file's new end */
+	text = told(run);
+	assert_memory_equal(text, LINE, sizeof(LINE) - 1);
+	assert_non_null(strstr(text, "offset 0x"));
+	assert_non_null(strstr(text, "(guest address 0x300"));
+	assert_true(strchr(text, '\n') == text + strlen(text) - 1);
+	run_free(run);
+	close(fd);
+	unlink(path);
+}
+
 /* ---------------------------------------------------------------------------------------------- console */
 
 /* Far more than the FIFO's 16 bytes, all at once: nothing is lost, nothing changes places. */
@@ -783,6 +842,8 @@ int main(void)
 		cmocka_unit_test(there_is_a_host_bridge_and_no_other_device),
 		cmocka_unit_test(slots_are_memfds_of_their_own),
 		cmocka_unit_test(a_huge_slot_is_sparse),
+		cmocka_unit_test(files_hold_what_the_guest_writes),
+		cmocka_unit_test(a_file_made_smaller_ends_the_machine),
 		cmocka_unit_test(what_is_typed_reaches_the_guest),
 		cmocka_unit_test(a_guest_outlives_its_input),
 		cmocka_unit_test(serial_goes_where_it_is_sent),

@@ -149,6 +149,24 @@ static void a_file_that_shrinks_under_the_guest(void **state)
 		"0x200000 (guest address 0x180200000); start again, and leave the file alone");
 }
 
+/* As KVM says it of an instruction that it emulates. */
+static void mmio_in_the_middle_of_memory(void **state)
+{
+	struct fake_step step = read_of(KVM_EXIT_KIND_MMIO, 0x180300000, 4, 1);
+	char line[100];
+	struct run run;
+
+	(void)state;
+	left = 2 * MIB;
+	snprintf(line, sizeof(line), "--spm size=2M,node=1 --spm size=4M,node=2,id=hbm0,fd=%d", new_memory());
+	run = run_steps(line, &step, 1);
+	close(shrinking);
+	assert_int_equal(run.err.status, EXIT_STATUS_BACKING);
+	assert_string_equal(run.err.text,
+			    "--spm id=hbm0: its file was made smaller under the machine, to 2 of 4 MiB: no memory at "
+			    "offset 0x300000 (guest address 0x180300000); start again, and leave the file alone");
+}
+
 /* Looks, at the guest's reset, where its kernel says what kind of reset it is. */
 static void read_what_is_gone(int told)
 {
@@ -203,7 +221,7 @@ static void accesses_reach_the_devices(void **state)
 		read_of(KVM_EXIT_KIND_IO, 0x3ff, 1, 5),  /* ... five times, for a string instruction */
 		read_of(KVM_EXIT_KIND_IO, 0x1234, 2, 3), /* nobody there */
 		read_of(KVM_EXIT_KIND_MMIO, 0xe0000000, 8, 1),
-		read_of(KVM_EXIT_KIND_MMIO, 0x3ff, 1, 1), /* a port is no memory */
+		read_of(KVM_EXIT_KIND_MMIO, 0xc00003ff, 1, 1),
 		port_write(0xcf8, 4, "\0\0\0\x80"),
 		read_of(KVM_EXIT_KIND_IO, 0xcfc, 4, 1),
 		port_write(0x600, 1, "\x34"),
@@ -445,6 +463,7 @@ int main(void)
 		cmocka_unit_test(the_first_end_wins),
 		cmocka_unit_test(a_failing_kvm_run_is_an_error),
 		cmocka_unit_test(a_file_that_shrinks_under_the_guest),
+		cmocka_unit_test(mmio_in_the_middle_of_memory),
 		cmocka_unit_test(a_file_that_shrinks_under_us),
 		cmocka_unit_test(accesses_reach_the_devices),
 		cmocka_unit_test(memslots_are_few),
