@@ -45,6 +45,7 @@ struct mem_backend {
 	enum backend_kind kind;
 	uint64_t align;     /* of BACKEND_DAX: what its mappings are multiples of */
 	uint64_t present;   /* bytes that a file had when it was opened: they need no new memory */
+	bool made;          /* mem-path= was not there before; taken back when backend_open() fails */
 	bool populate;      /* asked for (prealloc) or needed to rule out a SIGBUS: backend_populate() */
 	const char *option; /* "--spm id=hbm0", for messages; borrowed, outlives the backend */
 };

@@ -19,7 +19,7 @@
 
 /* --------------------------------------------------------------------------------------------------- opening it */
 
-static int open_path(struct mem_backend *backend, bool *made, struct error *err)
+static int open_path(struct mem_backend *backend, struct error *err)
 {
 	const int flags = O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK; /* whatever it is, do not wait for it */
 	const char *path = backend->source.path;
@@ -28,7 +28,7 @@ static int open_path(struct mem_backend *backend, bool *made, struct error *err)
 	if (backend->fd < 0 && errno == ENOENT) {
 		/* what is in it is the guest's memory: nobody else's business */
 		backend->fd = open(path, flags | O_CREAT | O_EXCL, 0600);
-		*made = backend->fd >= 0;
+		backend->made = backend->fd >= 0;
 	}
 	if (backend->fd >= 0)
 		return 0;
@@ -217,15 +217,12 @@ static int check_all(struct mem_backend *backend, struct error *err)
 int backend_file_open(struct mem_backend *backend, struct error *err)
 {
 	const char *path = backend->source.path;
-	bool made = false;
-	int code = path != NULL ? open_path(backend, &made, err) : take_inherited(backend, err);
+	int code = path != NULL ? open_path(backend, err) : take_inherited(backend, err);
 
 	if (code == 0)
 		code = check_all(backend, err);
 	if (code == 0)
 		return 0;
-	if (made) /* nobody else can have used it: it has no size yet */
-		unlink(path);
 	if (path != NULL)
 		error_prefix(err, "%s: mem-path=%.200s: ", backend->option, path);
 	else

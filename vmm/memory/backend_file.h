@@ -20,7 +20,7 @@
 /*
  * Opens it: fills in fd, kind, align, present and source.hugetlb, and the file has the size afterwards; huge pages are
  * not reserved yet. backend has source, size and option. EXIT_STATUS_HOST, with the option and the file in the text;
- * *backend still is the caller's to release.
+ * *backend, and the file if made is set, still are the caller's to take back.
  */
 int backend_file_open(struct mem_backend *backend, struct error *err);
 
