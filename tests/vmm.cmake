@@ -18,6 +18,7 @@ unit_test(workbench machine)
 # The machine on a fake KVM that answers behind vmm/kvm/kvm.h: it comes first, so the library is not taken.
 unit_test(machine machine board options config base Threads::Threads)
 target_sources(test_machine PRIVATE unit/fake_kvm.c)
+target_link_options(test_machine PRIVATE -Wl,--wrap=inotify_init1)
 unit_test(fail_nth machine board options config base Threads::Threads)
 target_sources(test_fail_nth PRIVATE unit/fake_kvm.c)
 foreach(name malloc calloc realloc reallocarray free mmap munmap madvise memfd_create ftruncate eventfd signalfd

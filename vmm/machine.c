@@ -419,6 +419,7 @@ int machine_new(struct machine **machine, const struct board *board, struct kvm_
 	self->log = log;
 	self->hotplug.fd = -1;
 	self->wake_fd = -1;
+	self->files_fd = -1;
 	self->swallow_fd = -1;
 	self->room_fd = -1;
 	for (int i = 0; i < BOARD_DEVICES_MAX; i++)
@@ -459,6 +460,7 @@ void machine_free(struct machine *machine)
 	backend_release(&machine->hotplug);
 	free(machine->shared);
 	io_close(&machine->wake_fd);
+	io_close(&machine->files_fd);
 	io_close(&machine->swallow_fd);
 	io_close(&machine->room_fd);
 	buf_release(&machine->crash);

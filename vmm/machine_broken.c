@@ -3,18 +3,23 @@
  * Memory that goes away under a running machine: a file that somebody makes smaller, a file system or a pool that is
  * empty, a memory cell that breaks. The guest's access ends KVM_RUN with EFAULT, or, where KVM emulates the instruction,
  * with an MMIO exit in the middle of memory; an access of ours (a device's, the loader's) is a SIGBUS, which would end
- * this process without a word. Either way one line names the --mem or --spm and
- * the machine ends: what the guest had there is lost, and going on with zeros in its place could reach its disks.
+ * this process without a word. A guest that can wait for pages (KVM's asynchronous page faults) makes none of them and
+ * waits for ever, so files are watched too. In each case one line names the --mem or --spm and the machine ends: what the
+ * guest had there is lost, and going on with zeros in its place could reach its disks.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "vmm/console.h"
+#include "vmm/loop.h"
 #include "vmm/machine_state.h"
 
 /* ------------------------------------------------------------------------------------------- what has happened */
@@ -77,8 +82,8 @@ static bool is_full(const struct mem_backend *backend)
 	       space.f_blocks > 0 && space.f_bavail == 0;
 }
 
-/* The first region whose file has become smaller, or whose file system is full. */
-static bool find_broken(const struct machine *machine, struct place *place)
+/* The first region whose file has become smaller, where that begins. */
+static bool find_shorter(const struct machine *machine, struct place *place)
 {
 	struct range gpa;
 	uint64_t left;
@@ -92,6 +97,16 @@ static bool find_broken(const struct machine *machine, struct place *place)
 			return true;
 		}
 	}
+	return false;
+}
+
+/* The same, or else the first region whose file system is full. */
+static bool find_broken(const struct machine *machine, struct place *place)
+{
+	struct range gpa;
+
+	if (find_shorter(machine, place))
+		return true;
 	for (size_t i = 0; region_at(machine, i, &gpa, place); i++) {
 		if (is_full(place->backend))
 			return true;
@@ -154,11 +169,67 @@ void machine_blame(const struct machine *machine, int code, struct error *err)
 		explain(&place, false, err);
 }
 
+/* ---------------------------------------------------------------------------------------- files, before an access */
+
+static void on_file_change(void *context, int fd)
+{
+	struct machine *machine = context;
+	char events[4096]; /* of whichever file: all are looked at */
+	struct place place;
+	struct error err;
+
+	(void)!read(fd, events, sizeof(events));
+	if (!find_shorter(machine, &place))
+		return;
+	explain(&place, false, &err);
+	if (machine_stop(machine, STOP_FAULT, 0))
+		machine->fault = err;
+}
+
+int machine_watch_files(struct machine *machine, struct loop *loop)
+{
+	for (size_t i = 0; i < machine->backend_count; i++) {
+		const struct mem_backend *backend = &machine->backends[i];
+		char path[40];
+
+		if ((backend->source.path == NULL && backend->source.inherited == 0) || backend->kind == BACKEND_DAX)
+			continue;
+		if (machine->files_fd < 0)
+			machine->files_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", backend->fd);
+		if (machine->files_fd < 0 || inotify_add_watch(machine->files_fd, path, IN_MODIFY) < 0)
+			log_debug(machine->log, "%s: its file cannot be watched (inotify): %s", backend->option,
+				  strerror(errno));
+	}
+	return machine->files_fd < 0 ? 0 : loop_add(loop, machine->files_fd, on_file_change, machine);
+}
+
 /* ------------------------------------------------------------------------------------------- accesses of ours */
 
 /* The machine whose memory a SIGBUS may be about; a handler has no other way to know. */
 static struct machine *_Atomic watched;
 static atomic_flag ending = ATOMIC_FLAG_INIT;
+
+/* The vcpu whose thread this is. */
+static _Thread_local struct machine_vcpu *own_vcpu;
+
+/*
+ * KVM sends its thread a SIGBUS for a broken cell that the guest has met (BUS_MCEERR_AR), and KVM_RUN returns with EINTR; the
+ * instruction would be tried again.
+ */
+int machine_run_vcpu(struct machine_vcpu *self, struct kvm_exit *exit, struct error *err)
+{
+	int code;
+
+	own_vcpu = self;
+	self->in_guest = true;
+	code = kvm_vcpu_run(&self->vcpu, exit, err);
+	self->in_guest = false;
+	if (code < 0 || !self->poisoned)
+		return code;
+	self->poisoned = false;
+	return kvm_vcpu_machine_check(&self->vcpu, self->poison, err);
+}
 
 /*
  * The fault of an instruction of this thread, in no call of the library's that the ones here could disturb. The process
@@ -181,6 +252,12 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
 	explain(&place, poisoned, &err);
 	if (info->si_code == BUS_MCEERR_AO) { /* nobody has asked for the bytes yet */
 		log_warn(machine->log, "%s", err.text);
+		return;
+	}
+	if (info->si_code == BUS_MCEERR_AR && own_vcpu != NULL && own_vcpu->in_guest) {
+		log_warn(machine->log, "%s; vcpu %" PRIu32 " gets a machine check", err.text, own_vcpu->vcpu.index);
+		own_vcpu->poison = place.gpa;
+		own_vcpu->poisoned = true;
 		return;
 	}
 	while (atomic_flag_test_and_set(&ending))

@@ -94,7 +94,7 @@ static void *vcpu_thread(void *argument)
 			  (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec);
 	}
 	while (!machine_is_stopping(machine)) {
-		code = kvm_vcpu_run(&self->vcpu, &exit, &err);
+		code = machine_run_vcpu(self, &exit, &err);
 		if (code < 0) {
 			machine_blame(machine, code, &err);
 			if (machine_stop(machine, STOP_FAULT, 0))
@@ -370,6 +370,8 @@ static int set_up_events(struct events *events, struct error *err)
 		code = loop_add(&events->loop, machine->room_fd, on_room, events);
 	if (code == 0)
 		code = machine_watch_virtio(machine, &events->loop);
+	if (code == 0)
+		code = machine_watch_files(machine, &events->loop);
 	if (code < 0)
 		return error_set(err, EXIT_STATUS_HOST, -code, "cannot set up the event loop: %s", strerror(-code));
 	/* blocked here and in every thread made from here on; delivered through the signalfd */

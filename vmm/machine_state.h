@@ -5,6 +5,7 @@
 /* The inside of struct machine, for machine.c (build and teardown) and machine_run.c (vcpu threads and the event loop) only. */
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 #include "devices/debug_exit.h"
@@ -25,6 +26,9 @@ struct machine_vcpu {
 	struct kvm_vcpu vcpu;
 	pthread_t thread;
 	bool started;
+	volatile sig_atomic_t in_guest; /* its thread is in KVM_RUN; what SIGBUS's handler looks at */
+	volatile sig_atomic_t poisoned; /* it has met broken memory there ... */
+	uint64_t poison;                /* ... at this guest-physical address */
 };
 
 struct machine {
@@ -60,6 +64,7 @@ struct machine {
 	size_t vcpu_count;
 
 	int wake_fd;      /* eventfd: the stop cause is set */
+	int files_fd;     /* inotify: a file behind guest memory has changed; -1 when unset */
 	int room_fd;      /* eventfd: the guest has read from a full serial FIFO */
 	atomic_int cause; /* enum stop_cause */
 	uint32_t stop_value;
@@ -91,10 +96,17 @@ int machine_report_placement(const struct machine *machine, struct error *err);
 
 /*
  * From here on a SIGBUS in guest memory is one line that names the --mem or --spm, and the process ends with
- * EXIT_STATUS_BACKING. Once its memory is mapped; one machine a process. Undone before it is unmapped.
+ * EXIT_STATUS_BACKING; but a vcpu that meets a broken cell goes on, with a machine check. Once its memory is mapped; one machine a process. Undone before it is unmapped.
  */
 void machine_watch_memory(struct machine *machine);
 void machine_unwatch_memory(const struct machine *machine);
+
+struct loop;
+/* The main thread looks after files behind guest memory from here on: one that is made smaller ends the machine. -errno. */
+int machine_watch_files(struct machine *machine, struct loop *loop);
+
+/* kvm_vcpu_run(), and where the host's memory is broken a machine check for the guest. The vcpu's own thread. */
+int machine_run_vcpu(struct machine_vcpu *self, struct kvm_exit *exit, struct error *err);
 
 /*
  * KVM_RUN has failed with code: puts into err which memory is broken, when that can be found out, with
@@ -130,7 +142,6 @@ bool machine_command_listens(struct machine *machine);
  */
 void machine_flush_ports(struct machine *machine, int stop_fd);
 
-struct loop;
 /* The main thread looks after the device's kicks and descriptors from here on. -errno. */
 int machine_watch_virtio(struct machine *machine, struct loop *loop);
 

@@ -688,6 +688,28 @@ static void a_file_made_smaller_ends_the_machine(void **state)
 	unlink(path);
 }
 
+/* It need not be touched for that. */
+static void a_file_made_smaller_is_noticed(void **state)
+{
+	char path[] = "/tmp/spmvm-memory-XXXXXX", file[100];
+	int fd = mkstemp(path);
+	struct run *run;
+
+	(void)state;
+	assert_true(fd >= 0);
+	snprintf(file, sizeof(file), "--spm=size=4M,node=1,addr=0x300000000,mem-path=%s", path);
+	run = run_new(PAYLOAD(spin), "--mem=256M", file, NULL);
+	start_and_wait(run, 'S');
+	assert_int_equal(ftruncate(fd, 0), 0);
+	run_end(run, 8);
+	assert_string_equal(told(run),
+			    "spmvm: --spm: its file was made smaller under the machine, to 0 of 4 MiB: no memory at "
+			    "offset 0x0 (guest address 0x300000000); start again, and leave the file alone\n");
+	run_free(run);
+	close(fd);
+	unlink(path);
+}
+
 /* ---------------------------------------------------------------------------------------------- console */
 
 /* Far more than the FIFO's 16 bytes, all at once: nothing is lost, nothing changes places. */
@@ -844,6 +866,7 @@ int main(void)
 		cmocka_unit_test(a_huge_slot_is_sparse),
 		cmocka_unit_test(files_hold_what_the_guest_writes),
 		cmocka_unit_test(a_file_made_smaller_ends_the_machine),
+		cmocka_unit_test(a_file_made_smaller_is_noticed),
 		cmocka_unit_test(what_is_typed_reaches_the_guest),
 		cmocka_unit_test(a_guest_outlives_its_input),
 		cmocka_unit_test(serial_goes_where_it_is_sent),

@@ -245,6 +245,16 @@ int kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit *exit, struct error *err
 	return 0;
 }
 
+int kvm_vcpu_machine_check(struct kvm_vcpu *vcpu, uint64_t gpa, struct error *err)
+{
+	int code = fails("kvm_vcpu_machine_check", err);
+
+	must(vcpu->fd >= 0);
+	fake_kvm.machine_checks++;
+	fake_kvm.broken = gpa;
+	return code;
+}
+
 void kvm_vcpu_kick(struct kvm_vcpu *vcpu)
 {
 	struct fake_run *run = vcpu->run;

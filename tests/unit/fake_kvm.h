@@ -45,6 +45,8 @@ struct fake_kvm {
 	struct kvm_start start;              /* of vcpu 0 */
 	/* asked before every call of KVM that can fail: 0, or -errno that it shall fail with. May be NULL. */
 	int (*fails)(const char *call);
+	unsigned machine_checks;
+	uint64_t broken;           /* the address of the last one */
 	void (*before_step)(void); /* called on the vcpu's thread; may be NULL */
 };
 

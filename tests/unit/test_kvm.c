@@ -176,6 +176,8 @@ static void every_call_fails_once(void **state)
 		"vcpu 0: KVM_CREATE_VCPU: Operation not permitted",
 		"vcpu 0: KVM_SET_CPUID2: Operation not permitted",
 		"vcpu 0: KVM_SET_MSRS: Operation not permitted",
+		"vcpu 0: KVM_X86_GET_MCE_CAP_SUPPORTED: Operation not permitted",
+		"vcpu 0: KVM_X86_SETUP_MCE: Operation not permitted",
 		"vcpu 0: KVM_GET_LAPIC: Operation not permitted",
 		"vcpu 0: KVM_SET_LAPIC: Operation not permitted",
 		"vcpu 0: KVM_GET_SREGS: Operation not permitted",

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "devices/virtio/mmio.h"
@@ -109,6 +110,16 @@ static void a_failing_kvm_run_is_an_error(void **state)
 
 /* ----------------------------------------------------------------------------------- memory that goes away */
 
+int __wrap_inotify_init1(int flags);
+
+/* No files are watched here: what is tested is that an access finds out. */
+int __wrap_inotify_init1(int flags)
+{
+	(void)flags;
+	errno = ENOSYS;
+	return -1;
+}
+
 static int shrinking; /* a memfd behind guest memory */
 static off_t left;
 
@@ -165,6 +176,35 @@ static void mmio_in_the_middle_of_memory(void **state)
 	assert_string_equal(run.err.text,
 			    "--spm id=hbm0: its file was made smaller under the machine, to 2 of 4 MiB: no memory at "
 			    "offset 0x300000 (guest address 0x180300000); start again, and leave the file alone");
+}
+
+/* As KVM does it for the vcpu's thread. */
+static void meet_a_broken_cell(void)
+{
+	siginfo_t info = {.si_signo = SIGBUS, .si_code = BUS_MCEERR_AR};
+
+	if (atomic_load(&fake_kvm.step) > 1)
+		return;
+	info.si_addr = fake_kvm.memslots[fake_kvm.memslot_count - 2].hva + 3 * MIB + 4096;
+	assert_int_equal(syscall(SYS_rt_tgsigqueueinfo, getpid(), gettid(), SIGBUS, &info), 0);
+}
+
+static void a_broken_cell_is_a_machine_check(void **state)
+{
+	struct fake_step steps[] = {stop_of(KVM_EXIT_KIND_INTERRUPTED), port_write(0x600, 1, "\x34")};
+	struct run run;
+
+	(void)state;
+	fake_kvm_reset();
+	fake_kvm.before_step = meet_a_broken_cell;
+	run = run_steps("--spm size=4M,node=1,id=hbm0", steps, 2);
+	assert_int_equal(run.code, 0);
+	assert_int_equal(run.status, 0);
+	assert_int_equal(fake_kvm.machine_checks, 1);
+	assert_int_equal(fake_kvm.broken, 0x100301000);
+	assert_string_equal(run.told, "spmvm: warning: --spm id=hbm0: a memory cell of the host is broken at offset "
+				      "0x301000 (guest address 0x100301000); see the host's kernel log; vcpu 0 gets a "
+				      "machine check\n");
 }
 
 /* Looks, at the guest's reset, where its kernel says what kind of reset it is. */
@@ -464,6 +504,7 @@ int main(void)
 		cmocka_unit_test(a_failing_kvm_run_is_an_error),
 		cmocka_unit_test(a_file_that_shrinks_under_the_guest),
 		cmocka_unit_test(mmio_in_the_middle_of_memory),
+		cmocka_unit_test(a_broken_cell_is_a_machine_check),
 		cmocka_unit_test(a_file_that_shrinks_under_us),
 		cmocka_unit_test(accesses_reach_the_devices),
 		cmocka_unit_test(memslots_are_few),

@@ -158,6 +158,13 @@ int kvm_vcpu_set_start(struct kvm_vcpu *vcpu, const struct kvm_start *start, str
 int kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit *exit, struct error *err);
 
 /*
+ * Tells the guest, when it runs next, that the memory at gpa which it has just read is broken: a machine check, "action
+ * required" (Intel SDM vol. 3B §16.9.3). A guest that has not enabled them, or is handling one, gets a triple fault. Own
+ * thread, between two kvm_vcpu_run().
+ */
+int kvm_vcpu_machine_check(struct kvm_vcpu *vcpu, uint64_t gpa, struct error *err);
+
+/*
  * Makes the next kvm_vcpu_run() return at once with KVM_EXIT_KIND_INTERRUPTED. Any thread, async-signal-safe. For a
  * vcpu that may be inside the guest, also send its thread a signal that has a handler. The order that loses no stop:
  * set the stop flag, kick, signal; the vcpu's thread reads the flag after every KVM_EXIT_KIND_INTERRUPTED.

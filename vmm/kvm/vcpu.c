@@ -20,6 +20,25 @@
  */
 #define EXIT_MEMORY_FAULT 39
 
+/*
+ * The machine-check architecture (Intel SDM vol. 3B §16.3): bits of IA32_MCG_CAP, IA32_MCG_STATUS and IA32_MCi_STATUS.
+ */
+#define MCG_BANKS     2u /* bank 0 is the processor's own on some models */
+#define MCG_CTL_P     (UINT64_C(1) << 8)
+#define MCG_SER_P     (UINT64_C(1) << 24) /* tells recoverable errors from others */
+#define MCG_RIPV      (UINT64_C(1) << 0)
+#define MCG_EIPV      (UINT64_C(1) << 1)
+#define MCG_MCIP      (UINT64_C(1) << 2)
+#define MCI_VALID     (UINT64_C(1) << 63)
+#define MCI_UC        (UINT64_C(1) << 61)
+#define MCI_ENABLED   (UINT64_C(1) << 60)
+#define MCI_MISCV     (UINT64_C(1) << 59)
+#define MCI_ADDRV     (UINT64_C(1) << 58)
+#define MCI_SIGNALED  (UINT64_C(1) << 56)
+#define MCI_AR        (UINT64_C(1) << 55)
+#define MCI_DATA_LOAD UINT64_C(0x134)
+#define MISC_PAGE     UINT64_C(0x8c) /* a physical address (2 << 6), of which the lowest 12 bits do not count */
+
 struct memory_fault {
 	uint64_t flags, gpa, size;
 };
@@ -104,6 +123,21 @@ static int set_lapic(const struct kvm_vcpu *vcpu, struct error *err)
 	return 0;
 }
 
+/* Banks in which kvm_vcpu_machine_check() can leave an error; without this the guest's would not be armed. */
+static int set_up_machine_checks(const struct kvm_vcpu *vcpu, const struct kvm_vm *vm, struct error *err)
+{
+	uint64_t supported = 0, wanted;
+
+	if (ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MCE) <= 0)
+		return 0;
+	if (ioctl(vm->kvm_fd, KVM_X86_GET_MCE_CAP_SUPPORTED, &supported) != 0)
+		return vcpu_error(vcpu, err, "KVM_X86_GET_MCE_CAP_SUPPORTED");
+	wanted = MCG_BANKS | (supported & (MCG_CTL_P | MCG_SER_P));
+	if (ioctl(vcpu->fd, KVM_X86_SETUP_MCE, &wanted) != 0)
+		return vcpu_error(vcpu, err, "KVM_X86_SETUP_MCE");
+	return 0;
+}
+
 int kvm_vcpu_create(struct kvm_vcpu *vcpu, struct kvm_vm *vm, uint32_t index, const struct kvm_topology *topology,
 		    struct error *err)
 {
@@ -129,6 +163,8 @@ int kvm_vcpu_create(struct kvm_vcpu *vcpu, struct kvm_vm *vm, uint32_t index, co
 	result = set_cpuid(vcpu, vm, topology, err); /* first: it decides which MSRs there are */
 	if (result == 0)
 		result = set_msrs(vcpu, err);
+	if (result == 0)
+		result = set_up_machine_checks(vcpu, vm, err);
 	if (result == 0 && index == 0)
 		result = set_lapic(vcpu, err);
 	return result;
@@ -191,6 +227,21 @@ int kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit *exit, struct error *err
 	if (exit->kind == KVM_EXIT_KIND_INTERRUPTED)
 		forget_kick(run);
 	return 0;
+}
+
+int kvm_vcpu_machine_check(struct kvm_vcpu *vcpu, uint64_t gpa, struct error *err)
+{
+	/* The instruction has not been executed: the guest may go on at it, or end whoever it belongs to. */
+	struct kvm_x86_mce mce = {
+		.status = MCI_VALID | MCI_UC | MCI_ENABLED | MCI_MISCV | MCI_ADDRV | MCI_SIGNALED | MCI_AR |
+			  MCI_DATA_LOAD,
+		.addr = gpa,
+		.misc = MISC_PAGE,
+		.mcg_status = MCG_MCIP | MCG_EIPV | MCG_RIPV,
+		.bank = MCG_BANKS - 1,
+	};
+
+	return ioctl(vcpu->fd, KVM_X86_SET_MCE, &mce) == 0 ? 0 : vcpu_error(vcpu, err, "KVM_X86_SET_MCE");
 }
 
 void kvm_vcpu_kick(struct kvm_vcpu *vcpu)

@@ -181,6 +181,20 @@ static int grow(const struct mem_backend *backend, struct error *err)
 	return 0;
 }
 
+/*
+ * Blocks of a disk are set aside now, without a change of what is in the file. Not on tmpfs, where they are memory, and
+ * would come before its policy is set: there only prealloc=on makes sure.
+ */
+static int reserve_space(const struct mem_backend *backend, struct error *err)
+{
+	if (backend->kind != BACKEND_CACHE || fallocate(backend->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)backend->size) == 0)
+		return 0;
+	if (errno == EOPNOTSUPP) /* a file system without that */
+		return 0;
+	return error_set(err, EXIT_STATUS_HOST, errno, "its file system cannot set %" PRIu64 " MiB aside: %s",
+			 backend->size / MIB, strerror(errno));
+}
+
 static int check_size(struct mem_backend *backend, const struct stat *status, struct error *err)
 {
 	uint64_t has = (uint64_t)status->st_size;
@@ -197,7 +211,9 @@ static int check_size(struct mem_backend *backend, const struct stat *status, st
 	backend->present = (uint64_t)status->st_blocks * 512; /* stat(2): whatever the file system's blocks are */
 	/* of huge pages, those that are free are looked at by name (host_memory_check_pool) */
 	code = backend->source.hugetlb != 0 ? 0 : check_space(backend, err);
-	return code < 0 || has > 0 ? code : grow(backend, err);
+	if (code == 0 && has == 0)
+		code = grow(backend, err);
+	return code < 0 ? code : reserve_space(backend, err);
 }
 
 static int check_all(struct mem_backend *backend, struct error *err)
