@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Memory that goes away under a running machine: a file that somebody makes smaller, a file system or a pool that is
- * empty, a memory cell that breaks. The guest's access ends KVM_RUN with EFAULT, or, where KVM emulates the instruction,
- * with an MMIO exit in the middle of memory; an access of ours (a device's, the loader's) is a SIGBUS, which would end
- * this process without a word. A guest that can wait for pages (KVM's asynchronous page faults) makes none of them and
- * waits for ever, so files are watched too. In each case one line names the --mem or --spm and the machine ends: what the
- * guest had there is lost, and going on with zeros in its place could reach its disks.
+ * empty, a memory cell that breaks. The guest's access ends KVM_RUN with EFAULT, or, where KVM emulates the
+ * instruction, with an MMIO exit in the middle of memory; an access of ours (a device's, the loader's) is a SIGBUS,
+ * which would end this process without a word. A guest that can wait for pages (KVM's asynchronous page faults) makes
+ * none of them and waits for ever, so files are watched too. In each case one line names the --mem or --spm and the
+ * machine ends: what the guest had there is lost, and going on with zeros in its place could reach its disks.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -214,8 +214,8 @@ static atomic_flag ending = ATOMIC_FLAG_INIT;
 static _Thread_local struct machine_vcpu *own_vcpu;
 
 /*
- * KVM sends its thread a SIGBUS for a broken cell that the guest has met (BUS_MCEERR_AR), and KVM_RUN returns with EINTR; the
- * instruction would be tried again.
+ * KVM sends its thread a SIGBUS for a broken cell that the guest has met (BUS_MCEERR_AR), and KVM_RUN returns with
+ * EINTR; the instruction would be tried again.
  */
 int machine_run_vcpu(struct machine_vcpu *self, struct kvm_exit *exit, struct error *err)
 {

@@ -96,13 +96,17 @@ int machine_report_placement(const struct machine *machine, struct error *err);
 
 /*
  * From here on a SIGBUS in guest memory is one line that names the --mem or --spm, and the process ends with
- * EXIT_STATUS_BACKING; but a vcpu that meets a broken cell goes on, with a machine check. Once its memory is mapped; one machine a process. Undone before it is unmapped.
+ * EXIT_STATUS_BACKING; but a vcpu that meets a broken cell goes on, with a machine check. Once its memory is mapped;
+ * one machine a process. Undone before it is unmapped.
  */
 void machine_watch_memory(struct machine *machine);
 void machine_unwatch_memory(const struct machine *machine);
 
 struct loop;
-/* The main thread looks after files behind guest memory from here on: one that is made smaller ends the machine. -errno. */
+/*
+ * The main thread looks after files behind guest memory from here on: one that is made smaller ends the machine.
+ * -errno.
+ */
 int machine_watch_files(struct machine *machine, struct loop *loop);
 
 /* kvm_vcpu_run(), and where the host's memory is broken a machine check for the guest. The vcpu's own thread. */

@@ -30,6 +30,8 @@ static struct fake {
 	int run_code;         /* KVM_RUN fails with it */
 	uint32_t exit_reason; /* of KVM_RUN */
 	struct kvm_run *run;  /* where KVM_RUN writes it */
+	uint64_t mcg_cap;     /* of KVM_X86_SETUP_MCE */
+	struct kvm_x86_mce mce;
 } fake;
 
 static void fake_reset(void)
@@ -90,6 +92,15 @@ static int answer(unsigned long request, void *argument)
 		return new_file();
 	case KVM_SET_MSRS:
 		return fake.msrs_taken;
+	case KVM_X86_GET_MCE_CAP_SUPPORTED:
+		*(uint64_t *)argument = 0x9000120; /* 32 banks, CTL_P, SER_P and LMCE */
+		return 0;
+	case KVM_X86_SETUP_MCE:
+		fake.mcg_cap = *(uint64_t *)argument;
+		return 0;
+	case KVM_X86_SET_MCE:
+		fake.mce = *(struct kvm_x86_mce *)argument;
+		return 0;
 	case KVM_RUN:
 		if (fake.run != NULL)
 			fake.run->exit_reason = fake.exit_reason;
@@ -339,6 +350,33 @@ static void msr_is_refused(void **state)
 	kvm_release(&vm);
 }
 
+/* Intel SDM vol. 3B, "Architecturally Defined SRAR Errors", data load. */
+static void a_machine_check_says_where(void **state)
+{
+	struct error err = {0};
+	struct kvm_vm vm;
+	struct kvm_vcpu vcpu;
+
+	(void)state;
+	fake_reset();
+	kvm_init(&vm);
+	kvm_vcpu_init(&vcpu);
+	assert_int_equal(build(&vm, &vcpu, &err), 0);
+	assert_int_equal(fake.mcg_cap, 0x1000102); /* two banks, CTL_P and SER_P */
+	assert_int_equal(kvm_vcpu_machine_check(&vcpu, 0x140003000, &err), 0);
+	assert_int_equal(fake.mce.bank, 1);
+	assert_true(fake.mce.status == 0xbd80000000000134);
+	assert_int_equal(fake.mce.addr, 0x140003000);
+	assert_int_equal(fake.mce.misc, 0x8c);
+	assert_int_equal(fake.mce.mcg_status, 7);
+	fake.fail_at = fake.calls + 1;
+	fake.fail_code = EINVAL;
+	assert_int_equal(kvm_vcpu_machine_check(&vcpu, 0, &err), -EINVAL);
+	assert_string_equal(err.text, "vcpu 0: KVM_X86_SET_MCE: Invalid argument");
+	kvm_vcpu_release(&vcpu);
+	kvm_release(&vm);
+}
+
 static void run_fails(void **state)
 {
 	static const struct {
@@ -421,6 +459,7 @@ int main(void)
 		cmocka_unit_test(limits),
 		cmocka_unit_test(create_vm_is_interrupted_or_busy),
 		cmocka_unit_test(msr_is_refused),
+		cmocka_unit_test(a_machine_check_says_where),
 		cmocka_unit_test(run_fails),
 		cmocka_unit_test(kick_is_kept),
 	};

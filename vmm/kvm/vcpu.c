@@ -21,7 +21,7 @@
 #define EXIT_MEMORY_FAULT 39
 
 /*
- * The machine-check architecture (Intel SDM vol. 3B §16.3): bits of IA32_MCG_CAP, IA32_MCG_STATUS and IA32_MCi_STATUS.
+ * Intel SDM vol. 3B, "Machine-Check Architecture": bits of IA32_MCG_CAP, IA32_MCG_STATUS and IA32_MCi_STATUS.
  */
 #define MCG_BANKS     2u /* bank 0 is the processor's own on some models */
 #define MCG_CTL_P     (UINT64_C(1) << 8)
