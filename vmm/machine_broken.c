@@ -255,7 +255,7 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
 		return;
 	}
 	if (info->si_code == BUS_MCEERR_AR && own_vcpu != NULL && own_vcpu->in_guest) {
-		log_warn(machine->log, "%s; vcpu %" PRIu32 " gets a machine check", err.text, own_vcpu->vcpu.index);
+		log_warn(machine->log, "%s; vcpu %" PRIu32 " has met it", err.text, own_vcpu->vcpu.index);
 		own_vcpu->poison = place.gpa;
 		own_vcpu->poisoned = true;
 		return;

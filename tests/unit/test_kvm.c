@@ -30,7 +30,8 @@ static struct fake {
 	int run_code;         /* KVM_RUN fails with it */
 	uint32_t exit_reason; /* of KVM_RUN */
 	struct kvm_run *run;  /* where KVM_RUN writes it */
-	uint64_t mcg_cap;     /* of KVM_X86_SETUP_MCE */
+	uint64_t cr4;
+	uint64_t mcg_cap; /* of KVM_X86_SETUP_MCE */
 	struct kvm_x86_mce mce;
 } fake;
 
@@ -92,6 +93,9 @@ static int answer(unsigned long request, void *argument)
 		return new_file();
 	case KVM_SET_MSRS:
 		return fake.msrs_taken;
+	case KVM_GET_SREGS:
+		((struct kvm_sregs *)argument)->cr4 = fake.cr4;
+		return 0;
 	case KVM_X86_GET_MCE_CAP_SUPPORTED:
 		*(uint64_t *)argument = 0x9000120; /* 32 banks, CTL_P, SER_P and LMCE */
 		return 0;
@@ -362,14 +366,21 @@ static void a_machine_check_says_where(void **state)
 	kvm_init(&vm);
 	kvm_vcpu_init(&vcpu);
 	assert_int_equal(build(&vm, &vcpu, &err), 0);
-	assert_int_equal(fake.mcg_cap, 0x1000102); /* two banks, CTL_P and SER_P */
+	assert_int_equal(fake.mcg_cap, 0x1000102);                                      /* two banks, CTL_P and SER_P */
+	assert_int_equal(kvm_vcpu_machine_check(&vcpu, 0x140003000, &err), -EHWPOISON); /* it would be a triple fault */
+	assert_int_equal(err.status, EXIT_STATUS_BACKING);
+	assert_string_equal(err.text,
+			    "vcpu 0: memory at guest address 0x140003000 is broken in the host, and the guest "
+			    "takes no machine checks; start it again");
+	assert_int_equal(fake.mce.status, 0);
+	fake.cr4 = 0x40;
 	assert_int_equal(kvm_vcpu_machine_check(&vcpu, 0x140003000, &err), 0);
 	assert_int_equal(fake.mce.bank, 1);
 	assert_true(fake.mce.status == 0xbd80000000000134);
 	assert_int_equal(fake.mce.addr, 0x140003000);
 	assert_int_equal(fake.mce.misc, 0x8c);
 	assert_int_equal(fake.mce.mcg_status, 7);
-	fake.fail_at = fake.calls + 1;
+	fake.fail_at = fake.calls + 2;
 	fake.fail_code = EINVAL;
 	assert_int_equal(kvm_vcpu_machine_check(&vcpu, 0, &err), -EINVAL);
 	assert_string_equal(err.text, "vcpu 0: KVM_X86_SET_MCE: Invalid argument");

@@ -202,9 +202,9 @@ static void a_broken_cell_is_a_machine_check(void **state)
 	assert_int_equal(run.status, 0);
 	assert_int_equal(fake_kvm.machine_checks, 1);
 	assert_int_equal(fake_kvm.broken, 0x100301000);
-	assert_string_equal(run.told, "spmvm: warning: --spm id=hbm0: a memory cell of the host is broken at offset "
-				      "0x301000 (guest address 0x100301000); see the host's kernel log; vcpu 0 gets a "
-				      "machine check\n");
+	assert_string_equal(run.told,
+			    "spmvm: warning: --spm id=hbm0: a memory cell of the host is broken at offset "
+			    "0x301000 (guest address 0x100301000); see the host's kernel log; vcpu 0 has met it\n");
 }
 
 /* Looks, at the guest's reset, where its kernel says what kind of reset it is. */

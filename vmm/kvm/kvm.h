@@ -159,8 +159,8 @@ int kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit *exit, struct error *err
 
 /*
  * Tells the guest, when it runs next, that the memory at gpa which it has just read is broken: a machine check, "action
- * required" (Intel SDM vol. 3B, "Architecturally Defined SRAR Errors"). A guest that has not enabled them, or is
- * handling one, gets a triple fault. Own thread, between two kvm_vcpu_run().
+ * required" (Intel SDM vol. 3B, "Architecturally Defined SRAR Errors"). -EHWPOISON (EXIT_STATUS_BACKING) when the
+ * guest has not enabled them; one that is handling another gets a triple fault. Own thread, between two kvm_vcpu_run().
  */
 int kvm_vcpu_machine_check(struct kvm_vcpu *vcpu, uint64_t gpa, struct error *err);
 

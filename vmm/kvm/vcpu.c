@@ -23,6 +23,7 @@
 /*
  * Intel SDM vol. 3B, "Machine-Check Architecture": bits of IA32_MCG_CAP, IA32_MCG_STATUS and IA32_MCi_STATUS.
  */
+#define CR4_MCE       (UINT64_C(1) << 6)
 #define MCG_BANKS     2u /* bank 0 is the processor's own on some models */
 #define MCG_CTL_P     (UINT64_C(1) << 8)
 #define MCG_SER_P     (UINT64_C(1) << 24) /* tells recoverable errors from others */
@@ -240,7 +241,15 @@ int kvm_vcpu_machine_check(struct kvm_vcpu *vcpu, uint64_t gpa, struct error *er
 		.mcg_status = MCG_MCIP | MCG_EIPV | MCG_RIPV,
 		.bank = MCG_BANKS - 1,
 	};
+	struct kvm_sregs sregs;
 
+	if (ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) != 0)
+		return vcpu_error(vcpu, err, "KVM_GET_SREGS");
+	if ((sregs.cr4 & CR4_MCE) == 0)
+		return error_set(err, EXIT_STATUS_BACKING, EHWPOISON,
+				 "vcpu %" PRIu32 ": memory at guest address 0x%" PRIx64
+				 " is broken in the host, and the guest takes no machine checks; start it again",
+				 vcpu->index, gpa);
 	return ioctl(vcpu->fd, KVM_X86_SET_MCE, &mce) == 0 ? 0 : vcpu_error(vcpu, err, "KVM_X86_SET_MCE");
 }
 
