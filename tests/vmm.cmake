@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 unit_test(config options config base)
 unit_test(config_figures board options config base)
+unit_test(host_nodes board options config base)
 unit_test(options options config base)
 unit_test(option_devices options config base)
 unit_test(board board options config base)

@@ -11,6 +11,7 @@
 #include "vmm/base/error.h"
 #include "vmm/base/log.h"
 #include "vmm/base/node_set.h"
+#include "vmm/host_nodes.h"
 #include "vmm/memory/backend.h"
 
 /*
@@ -111,6 +112,13 @@ struct raw_distance {
 	uint8_t distance;
 };
 
+/* Where figures for HMAT come from that no option gives: from nowhere, from the host's kernel, or measured (--hmat). */
+enum hmat_source { HMAT_GIVEN, HMAT_HOST, HMAT_MEASURE };
+
+struct memory_figures {
+	uint32_t figures[ACPI_FIGURES];
+};
+
 struct raw_perf { /* --perf: figures between two nodes */
 	const char *argument;
 	uint32_t from, to;
@@ -129,7 +137,10 @@ struct raw_file { /* --file PATH[:GUEST_PATH] */
 	const char *argument;
 };
 
-/* Everything that the command line said. Arrays are heap, owned; strings are borrowed from argv but for those of extra_modules. */
+/*
+ * Everything that the command line said, and what was asked of the host because of it. Arrays are heap, owned; strings are borrowed from argv but for those of
+ * extra_modules.
+ */
 struct config_raw {
 	struct raw_memory *mem, *spm;
 	size_t mem_count, spm_count;
@@ -137,6 +148,8 @@ struct config_raw {
 	size_t numa_count;
 	struct raw_distance *distances;
 	size_t distance_count;
+	bool host_distances; /* --distance host */
+	enum hmat_source hmat;
 	struct raw_perf *perfs;
 	size_t perf_count;
 	struct raw_accel *accels;
@@ -162,6 +175,10 @@ struct config_raw {
 	uint64_t timeout;   /* --timeout: seconds, 0 when not given */
 	bool console;       /* --console: the kernel's messages are shown */
 	bool force;         /* --force: boot even on a software KVM backend */
+	/* of the host; borrowed. NULL: it was not asked */
+	const struct host_nodes *host; /* for host_distances and HMAT_HOST */
+	const struct memory_figures
+		*measured; /* for HMAT_MEASURE: a row of all mem, then all spm, for each node with CPUs */
 };
 
 void config_raw_init(struct config_raw *raw);
@@ -240,7 +257,7 @@ struct config {
 };
 
 /*
- * Checks the whole description and completes it: pure, no host is asked. EXIT_STATUS_CONFIG for a machine that cannot be; the caller
+ * Checks the whole description and completes it: pure, no host is asked (what it says is in raw). EXIT_STATUS_CONFIG for a machine that cannot be; the caller
  * owns *config on success, and the strings that it borrows (those of raw) outlive it. On failure nothing is left to release.
  *
  * The rules (what Linux makes of a table that breaks them is in the README):
@@ -257,9 +274,12 @@ struct config {
  *               there are any, RAM without gets CONFIG_RAM_LATENCY_STEP for each unit of distance and
  *               CONFIG_RAM_BANDWIDTH: Linux's memory tiers use none at all when RAM has none. All of a kind have a unit
  *               in common in which the table can hold them (acpi_figure_unit)
+ *               --hmat adds those that nobody gives; where they have no unit in common, they and those of RAM without are
+ *               rounded down to what the table can tell
  *   accels      are in nodes behind those with CPUs and before all others, which is again how Linux numbers them
  *   distances   11 to 254 between different nodes (20 when nothing is said), 10 and only 10 to itself; one direction implies the
- *               other unless both are given (ACPI 6.5 §5.2.17)
+ *               other unless both are given (ACPI 6.5 §5.2.17); with --distance host, those of the host nodes behind a
+ *               pair of which nothing is said
  *   ids         unique over all memory; "ram0", "spm0" and so on by position when none is given
  *   policy      policy= needs host-nodes=, and bind is the default with them; mem-path= excludes fd=
  *   devices     --maxmem with room in it brings a virtio-mem device; a random number generator comes last unless --rng off; at most one --vsock; tags and serial numbers differ

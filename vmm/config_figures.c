@@ -9,6 +9,7 @@
 
 #include "vmm/base/parse.h"
 #include "vmm/base/range.h"
+#include "vmm/config_host.h"
 #include "vmm/config_nodes.h"
 
 static bool is_latency(enum acpi_figure kind)
@@ -76,7 +77,7 @@ static bool is_wanted(const struct config *config, const struct config_raw *raw)
 		if (has_any(memory_at(config, i)->figures) || memory_at(config, i)->cache.size != 0)
 			return true;
 	}
-	return raw->perf_count > 0;
+	return raw->perf_count > 0 || raw->hmat == HMAT_HOST || raw->measured != NULL;
 }
 
 /* What --mem and --spm say holds from every node with CPUs. */
@@ -211,6 +212,46 @@ static int check_unit(const struct config *config, enum acpi_figure kind, struct
 		figure_text(kind, (uint32_t)step).text, figure_text(kind, largest).text);
 }
 
+/* What the options say is exact or refused; what the host says or was completed is rounded down where it must be. */
+static void round_kind(const struct config *config, enum acpi_figure kind, const uint32_t *given)
+{
+	size_t count = (size_t)config->initiator_count * config->node_count;
+	uint32_t *figures = config->figures[kind], largest = 0;
+	uint64_t step;
+
+	if (acpi_figure_unit(figures, count) != 0)
+		return;
+	for (size_t i = 0; i < count; i++)
+		largest = figures[i] > largest ? figures[i] : largest;
+	step = step_for(kind, largest);
+	for (size_t i = 0; i < count; i++) {
+		uint64_t rounded = figures[i] - figures[i] % step;
+
+		if (given[i] == 0 && figures[i] != 0)
+			figures[i] = (uint32_t)(rounded != 0 ? rounded : step); /* 0 would be "not known" */
+	}
+}
+
+/* Figures that no option gives: of the host, and RAM's. */
+static int complete(struct config *config, const struct config_raw *raw, struct error *err)
+{
+	size_t count = (size_t)config->initiator_count * config->node_count;
+	uint32_t *given = calloc(count, ACPI_FIGURES * sizeof(*given));
+	int code;
+
+	if (given == NULL)
+		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "no memory for the machine's description");
+	for (size_t kind = 0; kind < ACPI_FIGURES; kind++)
+		memcpy(&given[kind * count], config->figures[kind], count * sizeof(*given));
+	code = config_enter_host_figures(config, raw, err);
+	if (code == 0)
+		complete_ram(config);
+	for (size_t kind = 0; code == 0 && raw->hmat != HMAT_GIVEN && kind < ACPI_FIGURES; kind++)
+		round_kind(config, (enum acpi_figure)kind, &given[kind * count]);
+	free(given);
+	return code;
+}
+
 /* One cache a node: it lies before all of the node's memory. */
 static int check_caches(const struct config *config, struct error *err)
 {
@@ -295,8 +336,13 @@ int config_fill_figures(struct config *config, const struct config_raw *raw, str
 	size_t count = (size_t)config->initiator_count * config->node_count;
 	int code = 0;
 
-	if (!is_wanted(config, raw))
-		return 0;
+	if (raw->hmat == HMAT_MEASURE && raw->measured == NULL)
+		code = config_warn(
+			config, err,
+			"--hmat measure: the figures are measured at the start; here are only those that are "
+			"given");
+	if (code < 0 || !is_wanted(config, raw))
+		return code;
 	for (int kind = 0; kind < ACPI_FIGURES; kind++) {
 		config->figures[kind] = calloc(count, sizeof(uint32_t));
 		if (config->figures[kind] == NULL)
@@ -307,7 +353,7 @@ int config_fill_figures(struct config *config, const struct config_raw *raw, str
 	if (code == 0)
 		code = enter_perfs(config, raw, err);
 	if (code == 0)
-		complete_ram(config);
+		code = complete(config, raw, err);
 	for (int kind = 0; code == 0 && kind < ACPI_FIGURES; kind++)
 		code = check_unit(config, (enum acpi_figure)kind, err);
 	if (code == 0)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "vmm/base/parse.h"
+#include "vmm/config_host.h"
 
 /* ACPI 6.5 §5.2.17: 0 to 9 are reserved, 10 is local, 255 means that the other node cannot be reached. */
 enum { DISTANCE_REMOTE_MIN = 11, DISTANCE_REMOTE_MAX = 254 };
@@ -342,6 +343,8 @@ int config_fill_distances(struct config *config, const struct config_raw *raw, s
 	if (config->distances == NULL)
 		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "no memory for the machine's description");
 	code = enter_distances(config, raw, err);
+	if (code == 0 && raw->host_distances)
+		code = config_enter_host_distances(config, raw, err);
 	if (code < 0)
 		return code;
 	for (size_t from = 0; from < count; from++) {

@@ -7,6 +7,7 @@
 #include "vmm/base/error.h"
 #include "vmm/config.h"
 #include "vmm/doctor.h"
+#include "vmm/host_nodes.h"
 #include "vmm/options.h"
 #include "vmm/plan.h"
 #include "vmm/run.h"
@@ -23,7 +24,24 @@ static void keep_streams(void)
 		close(fd);
 }
 
-static int perform(const struct options *options, int *status, struct error *err)
+/* The machine that the options describe, with what they want to know of the host. */
+static int describe(struct config *config, struct options *options, struct error *err)
+{
+	struct config_raw *raw = &options->raw;
+	struct host_nodes host = {0};
+	int code = 0;
+
+	if (raw->host_distances || raw->hmat != HMAT_GIVEN)
+		code = host_nodes_read(&host, "", err);
+	raw->host = &host;
+	if (code == 0)
+		code = config_from(config, raw, err);
+	raw->host = NULL;
+	host_nodes_release(&host);
+	return code;
+}
+
+static int perform(struct options *options, int *status, struct error *err)
 {
 	struct config config;
 	int code;
@@ -42,7 +60,7 @@ static int perform(const struct options *options, int *status, struct error *err
 		return doctor(options->raw.kernel, options->raw.modules, options->plan_format, &log, stdout, status,
 			      err);
 	}
-	code = config_from(&config, &options->raw, err);
+	code = describe(&config, options, err);
 	if (code < 0)
 		return code;
 	if (options->command == COMMAND_PLAN)

@@ -167,6 +167,19 @@ int option_perf(struct options *options, const char *argument, struct error *err
 	return 0;
 }
 
+int option_hmat(struct options *options, const char *argument, struct error *err)
+{
+	if (strcmp(argument, "host") == 0)
+		options->raw.hmat = HMAT_HOST;
+	else if (strcmp(argument, "measure") == 0)
+		options->raw.hmat = HMAT_MEASURE;
+	else
+		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
+				 "unknown source of figures; use host or measure, or latency= and bandwidth= of --mem "
+				 "and --spm");
+	return 0;
+}
+
 static int enter_accel(struct raw_accel *accel, const struct keyval *keyval, struct error *err)
 {
 	int code = 0;

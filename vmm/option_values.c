@@ -111,7 +111,8 @@ static int read_distance(struct raw_distance *distance, char *text, struct error
 
 	if (equals == NULL)
 		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
-				 "'%c' is missing; use FROM:TO=DISTANCE, such as 0:1=20", colon == NULL ? ':' : '=');
+				 "'%c' is missing; use FROM:TO=DISTANCE, such as 0:1=20, or host",
+				 colon == NULL ? ':' : '=');
 	*colon = '\0';
 	*equals = '\0';
 	to = (struct token){colon + 1, (size_t)(colon + 1 - text) + 1};
@@ -132,9 +133,14 @@ int option_distance(struct options *options, const char *argument, struct error 
 	struct config_raw *raw = &options->raw;
 	struct raw_distance distance = {.argument = argument};
 	struct raw_distance *place;
-	char *text = strdup(argument);
+	char *text;
 	int code;
 
+	if (strcmp(argument, "host") == 0) {
+		raw->host_distances = true;
+		return 0;
+	}
+	text = strdup(argument);
 	if (text == NULL)
 		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "no memory for the command line");
 	code = read_distance(&distance, text, err);

@@ -16,6 +16,7 @@ int option_cpus(struct options *options, const char *argument, struct error *err
 int option_numa(struct options *options, const char *argument, struct error *err);
 int option_distance(struct options *options, const char *argument, struct error *err);
 int option_perf(struct options *options, const char *argument, struct error *err);
+int option_hmat(struct options *options, const char *argument, struct error *err);
 int option_accel(struct options *options, const char *argument, struct error *err);
 int option_maxmem(struct options *options, const char *argument, struct error *err);
 int option_hotplug(struct options *options, const char *argument, struct error *err);

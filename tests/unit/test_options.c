@@ -332,8 +332,10 @@ static void bad_processors(void **state)
 	assert_refused("--numa cpus=0-255,node=0",
 		       "--numa cpus=0-255,node=0: 255 is out of range (column 8); use 0 to 254");
 	assert_refused("--numa node", "--numa node: 'node' has no value (column 1); use KEY=VALUE");
-	assert_refused("--distance 0-1", "--distance 0-1: ':' is missing; use FROM:TO=DISTANCE, such as 0:1=20");
-	assert_refused("--distance 0:1", "--distance 0:1: '=' is missing; use FROM:TO=DISTANCE, such as 0:1=20");
+	assert_refused("--distance 0-1",
+		       "--distance 0-1: ':' is missing; use FROM:TO=DISTANCE, such as 0:1=20, or host");
+	assert_refused("--distance 0:1",
+		       "--distance 0:1: '=' is missing; use FROM:TO=DISTANCE, such as 0:1=20, or host");
 	assert_refused("--distance 0:x=20",
 		       "--distance 0:x=20: 'x' is not a digit (column 3); use a number from 0 to 1023");
 	assert_refused("--distance 1024:1=20", "--distance 1024:1=20: 1024 is out of range (column 1); use 0 to 1023");
@@ -510,7 +512,7 @@ static void help_and_parser_know_the_same_options(void **state)
 		"--mem ",    "--spm ",     "--maxmem ",  "--cpus ",      "--numa ",   "--distance ", "--kernel ",
 		"--initrd ", "--append ",  "--modules ", "--module ",    "--script ", "--file ",     "--serial ",
 		"--force ",  "--format ",  "--tables ",  "--phys-bits ", "--log ",    "--help,",     "--version ",
-		"--rw ",     "--timeout ", "--console ", "--perf ",      "--accel "};
+		"--rw ",     "--timeout ", "--console ", "--perf ",      "--accel ",  "--hmat "};
 	char *help = help_text();
 
 	(void)state;
