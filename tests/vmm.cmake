@@ -2,6 +2,7 @@
 unit_test(config options config base)
 unit_test(config_figures board options config base)
 unit_test(host_nodes board options config base)
+unit_test(measure measure_figures board options config base)
 unit_test(options options config base)
 unit_test(option_devices options config base)
 unit_test(board board options config base)

@@ -2,12 +2,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "vmm/base/error.h"
 #include "vmm/config.h"
 #include "vmm/doctor.h"
 #include "vmm/host_nodes.h"
+#include "vmm/measure_figures.h"
 #include "vmm/options.h"
 #include "vmm/plan.h"
 #include "vmm/run.h"
@@ -24,6 +26,24 @@ static void keep_streams(void)
 		close(fd);
 }
 
+/* The machine that config describes is described once more, with the figures of its memory. */
+static int measure(struct config *config, struct config_raw *raw, struct error *err)
+{
+	const struct log log = {.level = raw->log_level, .fd = STDERR_FILENO};
+	struct memory_figures *measured = NULL;
+	int code = measure_figures(&measured, config, raw->host, &log, err);
+
+	config_release(config);
+	raw->measured = measured;
+	if (code == 0)
+		code = config_from(config, raw, err);
+	if (code == 0)
+		measure_tell(config, raw->host, &log);
+	raw->measured = NULL;
+	free(measured);
+	return code;
+}
+
 /* The machine that the options describe, with what they want to know of the host. */
 static int describe(struct config *config, struct options *options, struct error *err)
 {
@@ -36,6 +56,8 @@ static int describe(struct config *config, struct options *options, struct error
 	raw->host = &host;
 	if (code == 0)
 		code = config_from(config, raw, err);
+	if (code == 0 && raw->hmat == HMAT_MEASURE && options->command == COMMAND_RUN)
+		code = measure(config, raw, err);
 	raw->host = NULL;
 	host_nodes_release(&host);
 	return code;

@@ -62,6 +62,7 @@ static const char PROCESSORS[] =
 	"                                 which it overrides; repeatable\n"
 	"  --hmat host                    figures that are not given are those of the host nodes that memory\n"
 	"                                 is bound to with host-nodes=N, from all nodes with CPUs\n"
+	"  --hmat measure                 they are measured before the start, 0.2 s for each kind of memory\n"
 	"  --accel id=NAME[,node=N][,node-of=SPM_ID]\n"
 	"                                 an accelerator, a device SPMV0001 of ACPI's: on node N, or on that\n"
 	"                                 of the block that is its own; figures from its node come from\n"
