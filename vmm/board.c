@@ -474,7 +474,9 @@ const char *board_device_name(const struct board_device *device)
 		[BOARD_DEBUG_EXIT] = "debug exit",
 	};
 
-	return device->kind == BOARD_VIRTIO ? device->config->option : NAMES[device->kind];
+	if (device->kind != BOARD_VIRTIO)
+		return NAMES[device->kind];
+	return device->config->title != NULL ? device->config->title : device->config->option;
 }
 
 const struct config_memory *board_owner(const struct board *board, const struct mem_region *region)

@@ -26,6 +26,7 @@ void config_raw_init(struct config_raw *raw)
 void config_device_release(struct config_device *device)
 {
 	free(device->option);
+	free(device->title);
 	free(device->path);
 	free(device->name);
 	free(device->socket);
@@ -57,6 +58,10 @@ void config_raw_release(struct config_raw *raw)
 	for (size_t i = 0; i < raw->extra_module_count; i++)
 		free(raw->extra_modules[i]);
 	free(raw->extra_modules);
+	free(raw->described);
+	for (size_t i = 0; i < raw->text_count; i++)
+		free(raw->texts[i]);
+	free(raw->texts);
 	config_raw_init(raw);
 }
 
@@ -489,7 +494,7 @@ int config_from(struct config *config, const struct config_raw *raw, struct erro
 {
 	int code;
 
-	*config = (struct config){0};
+	*config = (struct config){.described = raw->described, .described_count = raw->described_count};
 	code = fill_all_memory(config, raw, err);
 	if (code == 0)
 		code = check_ids(config, err);

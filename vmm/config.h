@@ -59,7 +59,8 @@ enum config_stream { STREAM_FILES, STREAM_STDIN, STREAM_STDOUT, STREAM_STDERR, S
  */
 struct config_device {
 	enum config_device_kind kind;
-	char *option;   /* "--blk path=disk.img", for messages */
+	char *option;   /* "--blk disk.img", as typed, for messages */
+	char *title;    /* "--blk path=disk.img", however it was typed, for the plan; NULL for a command's */
 	char *path;     /* --blk: the image; --share: the folder */
 	char *name;     /* --blk: the serial number; --share: the tag; --net: the tap interface; --port: the name */
 	char *socket;   /* --share: of a virtiofsd that runs; --port: of a program that listens */
@@ -137,6 +138,12 @@ struct raw_file { /* --file PATH[:GUEST_PATH] */
 	const char *argument;
 };
 
+/* An option as typed; for the description that plan writes (vmm/config_json.h). */
+struct raw_option {
+	const char *name;     /* without the dashes; static */
+	const char *argument; /* borrowed from argv or from texts */
+};
+
 /*
  * Everything that the command line said, and what was asked of the host because of it. Arrays are heap, owned; strings are borrowed from argv but for those of
  * extra_modules.
@@ -163,6 +170,10 @@ struct config_raw {
 	size_t extra_module_count;
 	struct config_device *devices; /* in the order of the command line */
 	size_t device_count;
+	struct raw_option *described; /* those that say what the machine is, with those of --config */
+	size_t described_count;
+	char **texts; /* arguments out of the file of --config; heap, owned */
+	size_t text_count;
 	bool no_rng;                                             /* --rng off */
 	uint64_t hotplug;                                        /* 0 when not given */
 	uint32_t cpus;                                           /* 0 when not given */
@@ -251,6 +262,8 @@ struct config {
 	enum log_level log_level;
 	unsigned phys_bits; /* 0 when not given */
 	bool force;
+	const struct raw_option *described; /* what it was made from, as typed; borrowed from raw */
+	size_t described_count;
 	/* what the user should know although it is no error, such as a mixed node; heap array of heap strings, owned */
 	char **warnings;
 	size_t warning_count;

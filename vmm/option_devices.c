@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/base/buf.h"
 #include "vmm/base/keyval.h"
 #include "vmm/option_values.h"
 
@@ -142,6 +143,18 @@ static int enter_pair(struct config_device *device, const struct keyval_pair *pa
 	return unknown_key(pair->key, keys, err);
 }
 
+/* All keys and values, those that may be left out too; NULL when memory runs out. */
+static char *title_of(const char *name, const struct keyval *keyval)
+{
+	struct buf text = {0};
+
+	buf_printf(&text, "--%s ", name);
+	for (size_t i = 0; i < keyval->count; i++)
+		buf_printf(&text, "%s%s=%s", i > 0 ? "," : "", keyval->pairs[i].key.text, keyval->pairs[i].value.text);
+	buf_u8(&text, '\0');
+	return (char *)buf_steal(&text, &(size_t){0});
+}
+
 static int parse_device(struct config_device *device, const char *name, const char *argument, const char *implied_key,
 			const struct key *keys, struct error *err)
 {
@@ -155,6 +168,9 @@ static int parse_device(struct config_device *device, const char *name, const ch
 	code = keyval_parse(&keyval, argument, implied_key, err);
 	if (code < 0)
 		return code;
+	device->title = title_of(name, &keyval);
+	if (device->title == NULL)
+		code = error_set(err, EXIT_STATUS_HOST, ENOMEM, "no memory for the command line");
 	for (size_t i = 0; code == 0 && i < keyval.count; i++)
 		code = enter_pair(device, &keyval.pairs[i], keys, err);
 	keyval_release(&keyval);

@@ -347,6 +347,12 @@ int option_format(struct options *options, const char *argument, struct error *e
 			 doctor ? "text or json" : "text, json, dts or dtb");
 }
 
+/* options.c reads the file: what stands in it are options. */
+int option_config(struct options *options, const char *argument, struct error *err)
+{
+	return enter_text(&options->config_path, argument, "a file that plan --format json wrote", err);
+}
+
 int option_tables(struct options *options, const char *argument, struct error *err)
 {
 	return enter_text(&options->plan_tables, argument, "a folder for the ACPI tables", err);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/base/io.h"
+#include "vmm/config_json.h"
 #include "vmm/option_values.h"
 
 /* The commands that an option belongs to; sets of these. */
@@ -29,6 +31,7 @@ static const struct option OPTIONS[] = {
 	{"perf", "from=N,to=N,latency=TIME,bandwidth=SIZE", SCOPE_BOTH, true, option_perf},
 	{"hmat", "host or measure", SCOPE_BOTH, false, option_hmat},
 	{"accel", "id=NAME,node=N or id=NAME,node-of=SPM_ID", SCOPE_BOTH, true, option_accel},
+	{"config", "FILE", SCOPE_BOTH, false, option_config},
 	{"kernel", "FILE", SCOPE_ALL, false, option_kernel},
 	{"initrd", "FILE", SCOPE_BOTH, false, option_initrd},
 	{"append", "TEXT", SCOPE_BOTH, false, option_append},
@@ -57,6 +60,7 @@ enum { OPTION_COUNT = sizeof(OPTIONS) / sizeof(OPTIONS[0]), NAME_MAX_LENGTH = 16
 /* Where the parser stands. */
 struct parser {
 	struct options *options;
+	const char *shape; /* the first option that says what the machine is, as --config does; or NULL */
 	int argc;
 	char *const *argv;
 	int next;                /* index of the word that is looked at next */
@@ -204,6 +208,35 @@ static int check_place(struct parser *parser, const struct option *option, struc
 	return 0;
 }
 
+/* --config and an option that says what the machine is exclude each other, whichever comes first. */
+static int check_shape(struct parser *parser, const struct option *option, struct error *err)
+{
+	if (parser->shape == NULL && config_json_excludes(option->name))
+		parser->shape = option->name;
+	if (parser->shape == NULL || (parser->options->config_path == NULL && option->parse != option_config))
+		return 0;
+	return error_set(err, EXIT_STATUS_USAGE, EINVAL,
+			 "--%s and --config both say what the machine is; change the file, or leave one of them out",
+			 parser->shape);
+}
+
+/* Enters a well-formed option, and keeps it as typed where it is part of the machine's description. */
+static int enter_option(struct options *options, const struct option *option, const char *value, struct error *err)
+{
+	struct config_raw *raw = &options->raw;
+	struct raw_option *place;
+	int code = option->parse(options, value, err);
+
+	if (code < 0 || !config_json_has(option->name))
+		return code;
+	place = option_grow(&raw->described, raw->described_count, sizeof(*place), err);
+	if (place == NULL)
+		return -ENOMEM;
+	*place = (struct raw_option){option->name, value};
+	raw->described_count++;
+	return 0;
+}
+
 /* Finds the option's value: behind '=', or the next word. */
 static int take_value(struct parser *parser, const struct option *option, struct word word, const char **value,
 		      struct error *err)
@@ -235,24 +268,81 @@ static int take_value(struct parser *parser, const struct option *option, struct
 	return 0;
 }
 
+static const struct option *find_option(struct word word)
+{
+	for (size_t i = 0; i < OPTION_COUNT; i++) {
+		if (word_is(word, OPTIONS[i].name))
+			return &OPTIONS[i];
+	}
+	return NULL;
+}
+
+/* One option out of the file of --config, as if it stood on the command line. */
+static int enter_described(void *context, const char *name, const char *argument, struct error *err)
+{
+	struct parser *parser = context;
+	const struct option *option = find_option((struct word){.text = name, .length = strlen(name)});
+	struct config_raw *raw = &parser->options->raw;
+	char **place;
+	int code;
+
+	/* only phys-bits: what plan was asked to suppose; a machine that runs has its host's */
+	if (parser->options->command == COMMAND_RUN && (option->scope & SCOPE_RUN) == 0)
+		return 0;
+	code = check_place(parser, option, err);
+	if (code < 0)
+		return code;
+	place = option_grow(&raw->texts, raw->text_count, sizeof(*place), err);
+	if (place == NULL)
+		return -ENOMEM;
+	*place = strdup(argument);
+	if (*place == NULL)
+		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "no memory for the machine's description");
+	raw->text_count++;
+	code = enter_option(parser->options, option, *place, err);
+	if (code < 0)
+		error_prefix(err, "--%s %.100s: ", name, *place);
+	return code;
+}
+
+int options_describe(struct options *options, const char *text, size_t size, struct error *err)
+{
+	struct parser parser = {.options = options};
+
+	return config_json_read(text, size, enter_described, &parser, err);
+}
+
+/* The options of the file stand where --config does. */
+static int take_config(struct parser *parser, const char *path, struct error *err)
+{
+	enum { LIMIT = 256 << 20 }; /* a plan with 1024 nodes has tens of MiB, nearly all of it distances and figures */
+	struct buf text = {0};
+	int code = io_read_file(path, LIMIT, &text, EXIT_STATUS_USAGE, err);
+
+	if (code == 0)
+		code = config_json_read((const char *)text.data, text.size, enter_described, parser, err);
+	buf_release(&text);
+	return code;
+}
+
 static int parse_option(struct parser *parser, struct word word, struct error *err)
 {
-	const struct option *option = NULL;
+	const struct option *option = find_option(word);
 	const char *value = NULL;
 	int code;
 
-	for (size_t i = 0; i < OPTION_COUNT && option == NULL; i++) {
-		if (word_is(word, OPTIONS[i].name))
-			option = &OPTIONS[i];
-	}
 	if (option == NULL)
 		return unknown_option(word, err);
-	code = check_place(parser, option, err);
+	code = check_shape(parser, option, err);
+	if (code == 0)
+		code = check_place(parser, option, err);
 	if (code == 0)
 		code = take_value(parser, option, word, &value, err);
 	if (code < 0)
 		return code;
-	code = option->parse(parser->options, value, err);
+	code = enter_option(parser->options, option, value, err);
+	if (code == 0 && option->parse == option_config)
+		code = take_config(parser, value, err);
 	if (code < 0)
 		error_prefix(err, "--%s %s: ", option->name, value == NULL || *value == '\0' ? "''" : value);
 	return code;

@@ -16,8 +16,15 @@ struct options {
 	enum command command;
 	enum plan_format plan_format; /* of the doctor too: text or JSON */
 	const char *plan_tables;      /* folder for --tables, or NULL; borrowed from argv */
+	const char *config_path;      /* --config, or NULL; borrowed from argv */
 	struct config_raw raw;        /* owned */
 };
+
+/*
+ * Enters the text of a file for --config, as options_parse() does with the file itself. options come from
+ * options_parse(), and the caller releases them in any case. EXIT_STATUS_USAGE.
+ */
+int options_describe(struct options *options, const char *text, size_t size, struct error *err);
 
 /*
  * Parses argv (argv[0] is skipped). EXIT_STATUS_USAGE; the text starts with the option as typed. The caller calls options_release() after

@@ -48,6 +48,13 @@ static const char MEMORY[] =
 	"  --hotplug SIZE                 how much of that room the guest is asked to take; default 0;\n"
 	"                                 SIGUSR1 asks for all of it, SIGUSR2 for this much again\n";
 
+static const char CONFIGURATION[] =
+	"\n"
+	"A machine in a file\n"
+	"  --config FILE                  the machine that spmvm plan --format json wrote: its memory, CPUs,\n"
+	"                                 nodes and devices; more devices and what is no part of it, such as\n"
+	"                                 --kernel and --append, may stand beside\n";
+
 static const char PROCESSORS[] =
 	"\n"
 	"Processors and NUMA (nodes are numbered from 0 without gaps, nodes with CPUs first)\n"
@@ -167,6 +174,7 @@ void options_help(FILE *out)
 	fputs(MEMORY, out);
 	fputs(PROCESSORS, out);
 	fputs(DEVICES, out);
+	fputs(CONFIGURATION, out);
 	fputs(WORKBENCH, out);
 	fputs(BOOT, out);
 	fputs(PLAN, out);

@@ -3,6 +3,7 @@
 #include <jansson.h>
 
 #include "vmm/config_figures.h"
+#include "vmm/config_json.h"
 #include "vmm/plan.h"
 
 /*
@@ -221,16 +222,21 @@ static void add_warning(void *context, const char *text)
 int plan_json(const struct board *board, FILE *out, struct error *err)
 {
 	json_t *warnings = json_array();
+	json_t *config = config_json_write(board->config, err);
 	json_t *plan;
 	int code = 0;
 
+	if (config == NULL) {
+		json_decref(warnings);
+		return -EINVAL;
+	}
 	plan_warnings(board, add_warning, &warnings);
-	plan = json_pack("{s:i, s:i, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "cpus",
-			 (int)board->config->cpu_count, "phys-bits", (int)board->phys_bits, "memory-block-size",
-			 integer(board->layout.block_size), "regions", regions(board), "window", window(board), "e820",
-			 e820(board), "nodes", nodes(board), "performance", performance(board), "caches", caches(board),
-			 "accelerators", accels(board), "memslots", memslots(board), "devices", devices(board),
-			 "blocks", blocks(board), "warnings", warnings);
+	plan = json_pack("{s:o, s:i, s:i, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "config",
+			 config, "cpus", (int)board->config->cpu_count, "phys-bits", (int)board->phys_bits,
+			 "memory-block-size", integer(board->layout.block_size), "regions", regions(board), "window",
+			 window(board), "e820", e820(board), "nodes", nodes(board), "performance", performance(board),
+			 "caches", caches(board), "accelerators", accels(board), "memslots", memslots(board), "devices",
+			 devices(board), "blocks", blocks(board), "warnings", warnings);
 	if (plan == NULL || json_dumpf(plan, out, JSON_INDENT(2)) < 0)
 		code = error_set(err, EXIT_STATUS_HOST, ENOMEM, "cannot make the plan's JSON");
 	else

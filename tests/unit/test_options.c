@@ -174,9 +174,9 @@ static void one_block_with_every_key(void **state)
 
 static void ram(void **state)
 {
-	struct parsed p =
-		parsed("--kernel k --mem 2G --mem=size=512M,node=3,hugetlb=2M,policy=preferred,host-nodes=1023 "
-		       "--mem 1G,node=0x1,policy=bind,host-nodes=0,prealloc=off,mem-path=a,,b=c --spm size=1G,node=4,fd=7");
+	struct parsed p = parsed(
+		"--kernel k --mem 2G --mem=size=512M,node=3,hugetlb=2M,policy=preferred,host-nodes=1023 "
+		"--mem 1G,node=0x1,policy=bind,host-nodes=0,prealloc=off,mem-path=a,,b=c --spm size=1G,node=4,fd=7");
 	const struct raw_memory *mem = p.options.raw.mem;
 
 	(void)state;
@@ -220,9 +220,10 @@ static void bad_memory(void **state)
 	assert_refused("--mem 8G,colour=red", "--mem 8G,colour=red: unknown key 'colour' (column 4); use size, node, "
 					      "host-nodes, policy, hugetlb, prealloc, mem-path, fd, cache, cache-line, "
 					      "cache-mapping, cache-policy, " OPTION_FIGURES);
-	assert_refused("--mem 8G,mixed=on", "--mem 8G,mixed=on: 'mixed' is a key of --spm only (column 4); use size, "
-					    "node, host-nodes, policy, hugetlb, prealloc, mem-path, fd, cache, cache-line, "
-					    "cache-mapping, cache-policy, " OPTION_FIGURES);
+	assert_refused("--mem 8G,mixed=on",
+		       "--mem 8G,mixed=on: 'mixed' is a key of --spm only (column 4); use size, "
+		       "node, host-nodes, policy, hugetlb, prealloc, mem-path, fd, cache, cache-line, "
+		       "cache-mapping, cache-policy, " OPTION_FIGURES);
 	assert_refused("--mem=", "--mem '': nothing stands here (column 1); use KEY=VALUE, with single commas between");
 	assert_refused("--mem size=", "--mem size=: 'size' has no value (column 6); give one or leave the key out");
 	assert_refused("--mem 1G,policy=local", "--mem 1G,policy=local: unknown policy 'local' (column 11); use bind, "
@@ -512,7 +513,7 @@ static void help_and_parser_know_the_same_options(void **state)
 		"--mem ",    "--spm ",     "--maxmem ",  "--cpus ",      "--numa ",   "--distance ", "--kernel ",
 		"--initrd ", "--append ",  "--modules ", "--module ",    "--script ", "--file ",     "--serial ",
 		"--force ",  "--format ",  "--tables ",  "--phys-bits ", "--log ",    "--help,",     "--version ",
-		"--rw ",     "--timeout ", "--console ", "--perf ",      "--accel ",  "--hmat "};
+		"--rw ",     "--timeout ", "--console ", "--perf ",      "--accel ",  "--hmat ",     "--config "};
 	char *help = help_text();
 
 	(void)state;
