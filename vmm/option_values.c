@@ -334,7 +334,7 @@ int option_force(struct options *options, const char *argument, struct error *er
 int option_format(struct options *options, const char *argument, struct error *err)
 {
 	static const char *const FORMATS[] = {
-		[PLAN_TEXT] = "text", [PLAN_JSON] = "json", [PLAN_DTS] = "dts", [PLAN_DTB] = "dtb"};
+		[PLAN_TEXT] = "text", [PLAN_JSON] = "json", [PLAN_SVG] = "svg", [PLAN_DTS] = "dts", [PLAN_DTB] = "dtb"};
 	bool doctor = options->command == COMMAND_DOCTOR;
 
 	for (int i = PLAN_TEXT; i <= (doctor ? PLAN_JSON : PLAN_DTB); i++) {
@@ -344,7 +344,7 @@ int option_format(struct options *options, const char *argument, struct error *e
 		}
 	}
 	return error_set(err, EXIT_STATUS_USAGE, EINVAL, "unknown format; use %s",
-			 doctor ? "text or json" : "text, json, dts or dtb");
+			 doctor ? "text or json" : "text, json, svg, dts or dtb");
 }
 
 /* options.c reads the file: what stands in it are options. */

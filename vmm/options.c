@@ -52,7 +52,7 @@ static const struct option OPTIONS[] = {
 	{"log", "LEVEL", SCOPE_ALL, false, option_log},
 	{"force", NULL, SCOPE_RUN, false, option_force},
 	{"phys-bits", "N", SCOPE_PLAN, false, option_phys_bits},
-	{"format", "text, json, dts or dtb", SCOPE_PLAN | SCOPE_DOCTOR, false, option_format},
+	{"format", "text, json, svg, dts or dtb", SCOPE_PLAN | SCOPE_DOCTOR, false, option_format},
 	{"tables", "DIR", SCOPE_PLAN, false, option_tables},
 };
 enum { OPTION_COUNT = sizeof(OPTIONS) / sizeof(OPTIONS[0]), NAME_MAX_LENGTH = 16 };

@@ -10,7 +10,7 @@
 
 /* The command line: "spmvm [run] OPTIONS", "spmvm plan OPTIONS" and "spmvm doctor OPTIONS". Knows words and numbers, no machine. */
 enum command { COMMAND_RUN, COMMAND_PLAN, COMMAND_DOCTOR, COMMAND_HELP, COMMAND_VERSION };
-enum plan_format { PLAN_TEXT, PLAN_JSON, PLAN_DTS, PLAN_DTB };
+enum plan_format { PLAN_TEXT, PLAN_JSON, PLAN_SVG, PLAN_DTS, PLAN_DTB };
 
 struct options {
 	enum command command;

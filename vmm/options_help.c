@@ -123,8 +123,8 @@ static const char BOOT[] =
 static const char PLAN[] =
 	"\n"
 	"Plan\n"
-	"  --format text|json|dts|dtb     default text; doctor has text and json, dts and dtb are the device\n"
-	"                                 tree that the guest gets, as source or as it is\n"
+	"  --format FORMAT                text (default), json, svg: a drawing, dts or dtb: the device tree that\n"
+	"                                 the guest gets, as source or as it is; doctor has text and json\n"
 	"  --tables DIR                   write the ACPI tables to DIR, one file each\n"
 	"  --phys-bits N                  the guest's physical address bits, 36 to 52; default: this host's\n"
 	"\n"

@@ -175,6 +175,8 @@ static int show(const struct board *board, enum plan_format format, FILE *out, s
 		return 0;
 	case PLAN_JSON:
 		return plan_json(board, out, err);
+	case PLAN_SVG:
+		return plan_svg(board, out, err);
 	case PLAN_DTS:
 	case PLAN_DTB:
 		return show_tree(board, format, out, err);

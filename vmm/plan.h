@@ -36,5 +36,29 @@ void plan_warnings(const struct board *board, void (*tell)(void *context, const 
 
 void plan_text(const struct board *board, FILE *out);
 int plan_json(const struct board *board, FILE *out, struct error *err);
+int plan_svg(const struct board *board, FILE *out, struct error *err);
+
+/* ------------------------------------------------------------- words for facts, in plan_text.c */
+
+/* The largest unit that keeps the figure whole: "8 GiB", "640 KiB", "1087 MiB". */
+struct plan_quantity {
+	char text[32];
+};
+struct plan_quantity plan_quantity(uint64_t bytes);
+
+/* "CPUs 0-3,8", or "no CPU". */
+void plan_print_cpus(const struct board *board, uint32_t node, FILE *out);
+
+/* ", huge pages of 2 MiB, bound to host nodes 0 1", or nothing when the host decides. */
+void plan_print_source(FILE *out, const struct config_memory *memory);
+
+/*
+ * How fast a node's memory is from an initiator, in a configuration with figures: whether anything is known, whether two
+ * initiators get the same, and "latency 60ns, bandwidth 800G/s", with both directions where they differ and "?" for what
+ * is not known.
+ */
+bool plan_knows_figures(const struct config *config, uint32_t from, uint32_t to);
+bool plan_same_figures(const struct config *config, uint32_t from, uint32_t other, uint32_t to);
+void plan_print_figures(const struct config *config, uint32_t from, uint32_t to, FILE *out);
 
 #endif

@@ -33,8 +33,8 @@ static json_t *host_source(const struct config_memory *memory)
 			add(&nodes, json_integer(node));
 	}
 	return json_pack("{s:s, s:o, s:I, s:b, s:s?, s:o?}", "policy", POLICIES[memory->source.policy], "host-nodes",
-			 nodes, "hugetlb", integer(memory->source.hugetlb), "prealloc",
-			 memory->source.prealloc ? 1 : 0, "mem-path", memory->source.path, "fd",
+			 nodes, "hugetlb", integer(memory->source.hugetlb), "prealloc", memory->source.prealloc ? 1 : 0,
+			 "mem-path", memory->source.path, "fd",
 			 memory->source.inherited > 0 ? json_integer(memory->source.inherited) : NULL);
 }
 

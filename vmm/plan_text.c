@@ -4,15 +4,10 @@
 #include "vmm/config_figures.h"
 #include "vmm/plan.h"
 
-/* The largest unit that keeps the figure whole: "8 GiB", "640 KiB", "1087 MiB". */
-struct quantity {
-	char text[32];
-};
-
-static struct quantity quantity(uint64_t bytes)
+struct plan_quantity plan_quantity(uint64_t bytes)
 {
 	static const char *const UNITS[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-	struct quantity size;
+	struct plan_quantity size;
 	size_t unit = 0;
 
 	while (unit + 1 < sizeof(UNITS) / sizeof(UNITS[0]) && bytes != 0 && bytes % 1024 == 0) {
@@ -26,7 +21,7 @@ static struct quantity quantity(uint64_t bytes)
 static void print_range(FILE *out, struct range range)
 {
 	fprintf(out, "  0x%011" PRIx64 "-0x%011" PRIx64 "  %10s  ", range.start, range_end(range) - 1,
-		quantity(range.size).text);
+		plan_quantity(range.size).text);
 }
 
 static void print_head(const struct board *board, FILE *out)
@@ -39,15 +34,15 @@ static void print_head(const struct board *board, FILE *out)
 	for (size_t i = 0; i < config->spm_count; i++)
 		spm += config->spm[i].size;
 	fprintf(out, "Machine: %" PRIu32 " CPU%s, %s of RAM, %zu SPM block%s", config->cpu_count,
-		config->cpu_count == 1 ? "" : "s", quantity(ram).text, config->spm_count,
+		config->cpu_count == 1 ? "" : "s", plan_quantity(ram).text, config->spm_count,
 		config->spm_count == 1 ? "" : "s");
 	if (spm > 0)
-		fprintf(out, " of %s%s", quantity(spm).text, config->spm_count == 1 ? "" : " together");
+		fprintf(out, " of %s%s", plan_quantity(spm).text, config->spm_count == 1 ? "" : " together");
 	fprintf(out, ", %" PRIu32 " NUMA node%s; physical addresses of %u bits\n", config->node_count,
 		config->node_count == 1 ? "" : "s", board->phys_bits);
 }
 
-static void print_source(FILE *out, const struct config_memory *memory)
+void plan_print_source(FILE *out, const struct config_memory *memory)
 {
 	static const char *const POLICIES[] = {
 		[HOST_POLICY_DEFAULT] = "",
@@ -57,7 +52,7 @@ static void print_source(FILE *out, const struct config_memory *memory)
 	};
 
 	if (memory->source.hugetlb != 0)
-		fprintf(out, ", huge pages of %s", quantity(memory->source.hugetlb).text);
+		fprintf(out, ", huge pages of %s", plan_quantity(memory->source.hugetlb).text);
 	fputs(POLICIES[memory->source.policy], out);
 	for (uint32_t node = 0; node < NODES_MAX; node++) {
 		if (node_set_has(&memory->source.host_nodes, node))
@@ -82,8 +77,8 @@ static void print_regions(const struct board *board, FILE *out)
 		fprintf(out, "%s  node %" PRIu32 "  %s", region->kind == MEM_SPM ? "SPM" : "RAM", region->node,
 			memory->id);
 		if (region->offset > 0)
-			fprintf(out, " from its byte %s on", quantity(region->offset).text);
-		print_source(out, memory);
+			fprintf(out, " from its byte %s on", plan_quantity(region->offset).text);
+		plan_print_source(out, memory);
 		fputc('\n', out);
 	}
 }
@@ -122,8 +117,7 @@ static void print_e820(const struct board *board, FILE *out)
 	}
 }
 
-/* CPUs of a node as a list: "0-3,8". */
-static void print_cpus(const struct board *board, uint32_t node, FILE *out)
+void plan_print_cpus(const struct board *board, uint32_t node, FILE *out)
 {
 	const struct config *config = board->config;
 	const char *separator = "CPUs ";
@@ -154,14 +148,14 @@ static void print_nodes(const struct board *board, FILE *out)
 	fputs("\nNUMA nodes\n", out);
 	for (uint32_t node = 0; node < config->node_count; node++) {
 		fprintf(out, "  node %-4" PRIu32 " ", node);
-		print_cpus(board, node, out);
+		plan_print_cpus(board, node, out);
 		for (size_t i = 0; i < config->mem_count; i++) {
 			if (config->mem[i].node == node)
-				fprintf(out, "; RAM %s", quantity(config->mem[i].size).text);
+				fprintf(out, "; RAM %s", plan_quantity(config->mem[i].size).text);
 		}
 		for (size_t i = 0; i < config->spm_count; i++) {
 			if (config->spm[i].node == node)
-				fprintf(out, "; SPM %s %s", config->spm[i].id, quantity(config->spm[i].size).text);
+				fprintf(out, "; SPM %s %s", config->spm[i].id, plan_quantity(config->spm[i].size).text);
 		}
 		fputc('\n', out);
 	}
@@ -203,7 +197,7 @@ static void print_distances(const struct board *board, FILE *out)
 	fputc('\n', out);
 }
 
-static bool same_figures(const struct config *config, uint32_t from, uint32_t other, uint32_t to)
+bool plan_same_figures(const struct config *config, uint32_t from, uint32_t other, uint32_t to)
 {
 	for (int kind = 0; kind < ACPI_FIGURES; kind++) {
 		const uint32_t *column = config->figures[kind] + to;
@@ -214,8 +208,7 @@ static bool same_figures(const struct config *config, uint32_t from, uint32_t ot
 	return true;
 }
 
-/* "latency 60ns, bandwidth 800G/s", or both directions where they differ; "?" for what is not known. */
-static void print_figures(const struct config *config, uint32_t from, uint32_t to, FILE *out)
+void plan_print_figures(const struct config *config, uint32_t from, uint32_t to, FILE *out)
 {
 	static const char *const NAMES[] = {"latency", "bandwidth"};
 	static const char *const EACH[] = {"", "/s"};
@@ -236,16 +229,15 @@ static void print_figures(const struct config *config, uint32_t from, uint32_t t
 		else if (figures[1] != figures[0])
 			fprintf(out, " (writes: %s%s)", figure_text(write, figures[1]).text, EACH[i]);
 	}
-	fputc('\n', out);
 }
 
-static bool is_unknown(const struct config *config, uint32_t from, uint32_t to)
+bool plan_knows_figures(const struct config *config, uint32_t from, uint32_t to)
 {
-	bool unknown = true;
+	bool known = false;
 
 	for (int kind = 0; kind < ACPI_FIGURES; kind++)
-		unknown = unknown && config->figures[kind][(size_t)from * config->node_count + to] == 0;
-	return unknown;
+		known = known || config->figures[kind][(size_t)from * config->node_count + to] != 0;
+	return known;
 }
 
 /* One line for each node's memory and the initiators side by side that have the same figures for it. */
@@ -259,22 +251,23 @@ static void print_performance(const struct board *board, FILE *out)
 	for (uint32_t to = 0; to < config->node_count; to++) {
 		for (uint32_t from = 0, last; from < config->initiator_count; from = last + 1) {
 			last = from;
-			while (last + 1 < config->initiator_count && same_figures(config, from, last + 1, to))
+			while (last + 1 < config->initiator_count && plan_same_figures(config, from, last + 1, to))
 				last++;
-			if (is_unknown(config, from, to))
+			if (!plan_knows_figures(config, from, to))
 				continue;
 			fprintf(out, "  to node %" PRIu32 " from node %" PRIu32, to, from);
 			if (last > from)
 				fprintf(out, "-%" PRIu32, last);
 			fputs(": ", out);
-			print_figures(config, from, to, out);
+			plan_print_figures(config, from, to, out);
+			fputc('\n', out);
 		}
 	}
 	for (size_t i = 0; i < board->acpi.cache_count; i++) {
 		const struct acpi_cache *cache = &board->acpi.caches[i];
 
 		fprintf(out, "  node %" PRIu32 " is behind a cache of %s: %s, %s, lines of %u bytes\n", cache->pxm,
-			quantity(cache->size).text, cache->mapping == 2 ? "complex" : "direct mapped",
+			plan_quantity(cache->size).text, cache->mapping == 2 ? "complex" : "direct mapped",
 			cache->policy == 2 ? "write-through" : "write-back", cache->line);
 	}
 }
@@ -336,10 +329,10 @@ static void print_blocks(const struct board *board, FILE *out)
 
 		fprintf(out,
 			"  %s: /dev/dax%zu.0 on node %" PRIu32 ", %s; online as system RAM: %s of it; struct pages: %s",
-			block.memory->id, block.dax, block.node, quantity(block.gpa.size).text,
-			block.onlinable == block.gpa.size ? "all" : quantity(block.onlinable).text,
-			quantity(block.vmemmap_2m).text);
-		fprintf(out, " (align 2 MiB) or %s (align 4 KiB)\n", quantity(block.vmemmap_4k).text);
+			block.memory->id, block.dax, block.node, plan_quantity(block.gpa.size).text,
+			block.onlinable == block.gpa.size ? "all" : plan_quantity(block.onlinable).text,
+			plan_quantity(block.vmemmap_2m).text);
+		fprintf(out, " (align 2 MiB) or %s (align 4 KiB)\n", plan_quantity(block.vmemmap_4k).text);
 	}
 }
 

@@ -97,6 +97,9 @@ static void commands(void **state)
 	assert_string_equal(p.options.plan_tables, "/tmp/t");
 	assert_int_equal(p.options.raw.phys_bits, 46);
 	release(&p);
+	p = parsed("plan --format svg");
+	assert_int_equal(p.options.plan_format, PLAN_SVG);
+	release(&p);
 	p = parsed("plan --format dts");
 	assert_int_equal(p.options.plan_format, PLAN_DTS);
 	release(&p);
@@ -433,7 +436,7 @@ static void bad_boot(void **state)
 	assert_refused("--serial file:",
 		       "--serial file:: the value is empty; name a file behind file: or leave the option out");
 	assert_refused("--log loud", "--log loud: unknown level; use error, warn, info or debug");
-	assert_refused("plan --format svg", "--format svg: unknown format; use text, json, dts or dtb");
+	assert_refused("plan --format xml", "--format xml: unknown format; use text, json, svg, dts or dtb");
 	assert_refused("doctor --format dtb", "--format dtb: unknown format; use text or json");
 	assert_refused("plan --tables=",
 		       "--tables '': the value is empty; name a folder for the ACPI tables or leave the option out");
