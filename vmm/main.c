@@ -82,6 +82,13 @@ static int perform(struct options *options, int *status, struct error *err)
 		return doctor(options->raw.kernel, options->raw.modules, options->plan_format, &log, stdout, status,
 			      err);
 	}
+	if (options->plan_diff[0] != NULL) {
+		bool differ = false;
+
+		code = plan_diff(options->plan_diff, stdout, &differ, err);
+		*status = differ ? 1 : 0; /* as diff(1) has it */
+		return code;
+	}
 	code = describe(&config, options, err);
 	if (code < 0)
 		return code;

@@ -353,6 +353,12 @@ int option_config(struct options *options, const char *argument, struct error *e
 	return enter_text(&options->config_path, argument, "a file that plan --format json wrote", err);
 }
 
+/* The first of two; options.c takes the second word. */
+int option_diff(struct options *options, const char *argument, struct error *err)
+{
+	return enter_text(&options->plan_diff[0], argument, "two files that plan --format json wrote", err);
+}
+
 int option_tables(struct options *options, const char *argument, struct error *err)
 {
 	return enter_text(&options->plan_tables, argument, "a folder for the ACPI tables", err);

@@ -42,6 +42,7 @@ int option_phys_bits(struct options *options, const char *argument, struct error
 int option_force(struct options *options, const char *argument, struct error *err);
 int option_format(struct options *options, const char *argument, struct error *err);
 int option_config(struct options *options, const char *argument, struct error *err);
+int option_diff(struct options *options, const char *argument, struct error *err);
 int option_tables(struct options *options, const char *argument, struct error *err);
 
 /* Checks an id and copies it; id has CONFIG_ID_MAX + 1 characters. In option_memory.c. */

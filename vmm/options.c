@@ -54,6 +54,7 @@ static const struct option OPTIONS[] = {
 	{"phys-bits", "N", SCOPE_PLAN, false, option_phys_bits},
 	{"format", "text, json, svg, dts or dtb", SCOPE_PLAN | SCOPE_DOCTOR, false, option_format},
 	{"tables", "DIR", SCOPE_PLAN, false, option_tables},
+	{"diff", "A B", SCOPE_PLAN, false, option_diff},
 };
 enum { OPTION_COUNT = sizeof(OPTIONS) / sizeof(OPTIONS[0]), NAME_MAX_LENGTH = 16 };
 
@@ -325,6 +326,30 @@ static int take_config(struct parser *parser, const char *path, struct error *er
 	return code;
 }
 
+/* The only option with two words: its second one. */
+static int take_second(struct parser *parser, struct error *err)
+{
+	const char *second = parser->next < parser->argc ? parser->argv[parser->next] : NULL;
+
+	if (second == NULL || *second == '\0' || strncmp(second, "--", 2) == 0)
+		return error_set(err, EXIT_STATUS_USAGE, EINVAL, "the second file is missing; use --diff A B");
+	parser->options->plan_diff[1] = second;
+	parser->next++;
+	return 0;
+}
+
+/* --diff is about two machines that are described, so no option can be about one. */
+static int check_diff(const struct parser *parser, struct error *err)
+{
+	for (size_t i = 0; parser->options->plan_diff[0] != NULL && i < OPTION_COUNT; i++) {
+		if (parser->seen[i] && OPTIONS[i].parse != option_diff && OPTIONS[i].parse != option_log)
+			return error_set(err, EXIT_STATUS_USAGE, EINVAL,
+					 "--%s says nothing to --diff, which compares two files; leave it out",
+					 OPTIONS[i].name);
+	}
+	return 0;
+}
+
 static int parse_option(struct parser *parser, struct word word, struct error *err)
 {
 	const struct option *option = find_option(word);
@@ -343,6 +368,8 @@ static int parse_option(struct parser *parser, struct word word, struct error *e
 	code = enter_option(parser->options, option, value, err);
 	if (code == 0 && option->parse == option_config)
 		code = take_config(parser, value, err);
+	else if (code == 0 && option->parse == option_diff)
+		code = take_second(parser, err);
 	if (code < 0)
 		error_prefix(err, "--%s %s: ", option->name, value == NULL || *value == '\0' ? "''" : value);
 	return code;
@@ -400,6 +427,8 @@ int options_parse(struct options *options, int argc, char *const argv[], struct 
 	if (argc > 1 && is_command(argv[1], &options->command))
 		parser.next = 2;
 	code = parse_words(&parser, err);
+	if (code == 0)
+		code = check_diff(&parser, err);
 	if (code < 0)
 		options_release(options);
 	return code;

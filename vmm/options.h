@@ -16,6 +16,7 @@ struct options {
 	enum command command;
 	enum plan_format plan_format; /* of the doctor too: text or JSON */
 	const char *plan_tables;      /* folder for --tables, or NULL; borrowed from argv */
+	const char *plan_diff[2];     /* --diff, or NULL; borrowed from argv */
 	const char *config_path;      /* --config, or NULL; borrowed from argv */
 	struct config_raw raw;        /* owned */
 };

@@ -16,6 +16,21 @@
 int plan_machine(const struct config *config, enum plan_format format, const char *tables, FILE *out,
 		 struct error *err);
 
+/*
+ * Compares two plans as JSON, in files or "-" for standard input, and prints each fact that differs on a line of its
+ * own: what was added, removed or changed from the first to the second. EXIT_STATUS_USAGE for files that cannot be read
+ * or are no plans, whatever is in them.
+ */
+int plan_diff(const char *const paths[2], FILE *out, bool *differ, struct error *err);
+
+/* As above, for files that are in memory already. */
+struct plan_file {
+	const char *path; /* for messages */
+	const char *text;
+	size_t size;
+};
+int plan_diff_texts(const struct plan_file files[2], FILE *out, bool *differ, struct error *err);
+
 /* --------------------------------------------------------------- the views, each of the same facts */
 
 /* What a person should know about one SPM block before the guest starts. */
