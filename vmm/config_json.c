@@ -27,7 +27,7 @@ static const struct described {
 	{"distance", LIST, false, NULL}, {"perf", LIST, true, NULL},     {"accel", LIST, true, "id"},
 	{"phys-bits", ONE, false, NULL}, {"blk", DEVICE, true, "path"},  {"net", DEVICE, true, "mode"},
 	{"share", DEVICE, true, "path"}, {"vsock", DEVICE, true, "cid"}, {"port", DEVICE, true, "name"},
-	{"rng", DEVICE, false, NULL},
+	{"rng", DEVICE, false, NULL},    {"hmat", ONE, false, NULL},
 };
 enum { DESCRIBED_COUNT = sizeof(DESCRIBED) / sizeof(DESCRIBED[0]) };
 

@@ -123,8 +123,8 @@ static const char BOOT[] =
 static const char PLAN[] =
 	"\n"
 	"Plan\n"
-	"  --format FORMAT                text (default), json, svg: a drawing, dts or dtb: the device tree that\n"
-	"                                 the guest gets, as source or as it is; doctor has text and json\n"
+	"  --format FORMAT                text (default), json, svg: a drawing, dts or dtb: the device tree\n"
+	"                                 that the guest gets, as source or as it is; doctor: text or json\n"
 	"  --tables DIR                   write the ACPI tables to DIR, one file each\n"
 	"  --diff A B                     print what differs between two plans that --format json wrote (- is\n"
 	"                                 stdin); the status is that of diff: 0 same, 1 different, 2 trouble\n"
