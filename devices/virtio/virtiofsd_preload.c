@@ -13,33 +13,32 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* the two names that <fcntl.h> makes of openat(), without and with _FORTIFY_SOURCE */
-int openat64(int folder, const char *path, int flags, ...);
-int __openat64_2(int folder, const char *path, int flags);
+/* <fcntl.h> makes two names of openat(): openat64() and, with _FORTIFY_SOURCE, this one, which it declares only then */
+int __openat64_2(int fd, const char *file, int oflag);
 
-static int open_anyway(int folder, const char *path, int flags, mode_t mode)
+static int open_anyway(int fd, const char *file, int oflag, mode_t mode)
 {
-	int fd = (int)syscall(SYS_openat, folder, path, flags, mode);
+	int opened = (int)syscall(SYS_openat, fd, file, oflag, mode);
 
-	if (fd < 0 && errno == EPERM && (flags & O_NOATIME) != 0)
-		fd = (int)syscall(SYS_openat, folder, path, flags & ~O_NOATIME, mode);
-	return fd;
+	if (opened < 0 && errno == EPERM && (oflag & O_NOATIME) != 0)
+		opened = (int)syscall(SYS_openat, fd, file, oflag & ~O_NOATIME, mode);
+	return opened;
 }
 
-int openat64(int folder, const char *path, int flags, ...)
+int openat64(int fd, const char *file, int oflag, ...)
 {
 	mode_t mode = 0;
 	va_list arguments;
 
-	if ((flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE) {
-		va_start(arguments, flags);
+	if ((oflag & O_CREAT) != 0 || (oflag & O_TMPFILE) == O_TMPFILE) {
+		va_start(arguments, oflag);
 		mode = va_arg(arguments, mode_t);
 		va_end(arguments);
 	}
-	return open_anyway(folder, path, flags, mode);
+	return open_anyway(fd, file, oflag, mode);
 }
 
-int __openat64_2(int folder, const char *path, int flags)
+int __openat64_2(int fd, const char *file, int oflag)
 {
-	return open_anyway(folder, path, flags, 0);
+	return open_anyway(fd, file, oflag, 0);
 }

@@ -173,7 +173,7 @@ int backend_open(struct mem_backend *backend, const char *name, const char *opti
 	if (code == 0 && backend->source.hugetlb != 0)
 		code = reserve_huge_pages(backend, err);
 	if (code < 0) {
-		if (backend->made)
+		if (backend->made && source->path != NULL)
 			unlink(source->path);
 		backend_release(backend);
 		return code;
