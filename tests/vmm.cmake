@@ -37,6 +37,10 @@ target_sources(kvm_machine PRIVATE kvm/payloads.S)
 target_compile_definitions(kvm_machine PRIVATE SPMVM_PATH="$<TARGET_FILE:spmvm>")
 add_dependencies(kvm_machine spmvm)
 
+# The guests of tests/survive/run.
+add_executable(tiny_kernel survive/tiny_kernel.c kvm/payloads.S)
+target_link_libraries(tiny_kernel PRIVATE base cmocka)
+
 # What a user sees of mistakes.
 add_test(NAME cli.run COMMAND ${CMAKE_SOURCE_DIR}/tests/cli/run $<TARGET_FILE:spmvm>)
 set_tests_properties(cli.run PROPERTIES LABELS cli TIMEOUT 300)

@@ -143,6 +143,13 @@ static int start_vcpus(struct machine *machine, struct error *err)
 	return 0;
 }
 
+/* The guest may have written to them. */
+static void keep_files(struct machine *machine)
+{
+	for (size_t i = 0; machine->vcpus[0].started && i < machine->backend_count; i++)
+		backend_keep(&machine->backends[i]);
+}
+
 /*
  * A cause is set. immediate_exit closes the gap between a thread's look at the cause and its next KVM_RUN; a write to a full pipe has no such
  * flag, so the kick is repeated until the thread is gone.
@@ -465,6 +472,7 @@ int machine_run(struct machine *machine, int *status, struct error *err)
 	if (code == 0) {
 		console_start(machine->console, machine->log);
 		code = start_vcpus(machine, err);
+		keep_files(machine);
 		if (code == 0)
 			code = wait_for_stop(&events, err);
 		machine_stop(machine, STOP_FAULT, 0);

@@ -138,6 +138,44 @@ payload chatter
 	jmp 1b
 payload_end chatter
 
+/*
+ * Never stops reading and writing ports, every one but those that would end the machine: power (0x600 to 0x602), pvpanic (0x505),
+ * debug-exit (0xf4 to 0xf7), the keyboard controller's reset (0x64).
+ */
+payload flood_ports
+	xorl %ecx, %ecx
+1:	movw %cx, %dx
+	cmpw $0x64, %dx
+	je 2f
+	cmpw $0x505, %dx
+	je 2f
+	leal -0xf4(%rdx), %eax
+	cmpw $4, %ax
+	jb 2f
+	leal -0x600(%rdx), %eax
+	cmpw $4, %ax
+	jb 2f
+	inb %dx, %al
+	outb %al, %dx
+	inw %dx, %ax
+	inl %dx, %eax
+2:	incl %ecx
+	jmp 1b
+payload_end flood_ports
+
+/* Never stops reading and writing the pages around 0xd0000000: the registers of virtio devices, and what has nothing behind it. */
+payload flood_mmio
+1:	movl $0xcfff0000, %edi
+	movl $0xd0020000, %esi
+2:	movl (%rdi), %eax
+	movl %edi, (%rdi)
+	movb %al, 1(%rdi)
+	addq $4, %rdi
+	cmpq %rsi, %rdi
+	jb 2b
+	jmp 1b
+payload_end flood_mmio
+
 /* The zero page, the RSDP (36 bytes), the command line (256 bytes), the initrd (its size). */
 payload boot_params
 	movq %rsi, %rbx

@@ -159,6 +159,7 @@ static void a_new_file_is_made_and_stays(void **state)
 	assert_int_equal(status.st_mode & 0777, 0600);
 	memcpy(at + 3 * MIB, "kept", sizeof("kept"));
 	munmap(at, 4 * MIB);
+	backend_keep(&backend);
 	backend_release(&backend);
 
 	backend = opened(4 * MIB, &source); /* unlocked again, and the same bytes */
@@ -166,6 +167,16 @@ static void a_new_file_is_made_and_stays(void **state)
 	assert_memory_equal(at + 3 * MIB, "kept", 4);
 	munmap(at, 4 * MIB);
 	backend_release(&backend);
+}
+
+static void a_new_file_goes_with_a_machine_that_never_ran(void **state)
+{
+	struct backend_source source = in_file("new");
+	struct mem_backend backend = opened(4 * MIB, &source);
+
+	(void)state;
+	backend_release(&backend);
+	assert_false(is_there("new"));
 }
 
 static void a_file_keeps_its_size(void **state)
@@ -371,6 +382,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_new_file_is_made_and_stays, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_new_file_goes_with_a_machine_that_never_ran, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_file_keeps_its_size, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_cannot_be_opened, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(one_user_at_a_time, set_up, tear_down),

@@ -35,9 +35,16 @@ void backend_release(struct mem_backend *backend)
 {
 	if (backend == NULL)
 		return;
+	if (backend->made && backend->source.path != NULL)
+		unlink(backend->source.path);
 	if (backend->size > 0) /* a zeroed backend has no descriptor, least of all 0 */
 		io_close(&backend->fd);
 	*backend = (struct mem_backend){.fd = -1};
+}
+
+void backend_keep(struct mem_backend *backend)
+{
+	backend->made = false;
 }
 
 /* Whether this process may have memory from some of the host's nodes only (numactl --membind, cpusets). */
@@ -173,8 +180,6 @@ int backend_open(struct mem_backend *backend, const char *name, const char *opti
 	if (code == 0 && backend->source.hugetlb != 0)
 		code = reserve_huge_pages(backend, err);
 	if (code < 0) {
-		if (backend->made && source->path != NULL)
-			unlink(source->path);
 		backend_release(backend);
 		return code;
 	}

@@ -45,7 +45,7 @@ struct mem_backend {
 	enum backend_kind kind;
 	uint64_t align;     /* of BACKEND_DAX: what its mappings are multiples of */
 	uint64_t present;   /* bytes that a file had when it was opened: they need no new memory */
-	bool made;          /* mem-path= was not there before; taken back when backend_open() fails */
+	bool made;          /* mem-path= was not there before: it goes with the release; see backend_keep() */
 	bool populate;      /* asked for (prealloc) or needed to rule out a SIGBUS: backend_populate() */
 	const char *option; /* "--spm id=hbm0", for messages; borrowed, outlives the backend */
 };
@@ -61,8 +61,14 @@ struct mem_backend {
 int backend_open(struct mem_backend *backend, const char *name, const char *option, uint64_t size,
 		 const struct backend_source *source, struct error *err);
 
-/* Closes it; a memfd's memory goes when its last mapping does. Takes NULL, a zeroed and a released backend too. */
+/*
+ * Closes it; a memfd's memory goes when its last mapping does, and a file that backend_open() made goes too unless it was
+ * kept. Takes NULL, a zeroed and a released backend too.
+ */
 void backend_release(struct mem_backend *backend);
+
+/* The guest may have written to it: from here on a file that backend_open() made stays. */
+void backend_keep(struct mem_backend *backend);
 
 /* The size of the pages that it maps with: 4 KiB, 2 MiB or 1 GiB. Offsets and addresses are multiples of it. */
 uint64_t backend_page_size(const struct mem_backend *backend);
