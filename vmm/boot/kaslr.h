@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SPMVM_BOOT_KASLR_H
+#define SPMVM_BOOT_KASLR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "e820/e820.h"
+
+/*
+ * Where a kernel goes that is loaded unpacked. Its own unpacker would choose physical and virtual address at random, each by itself
+ * (arch/x86/boot/compressed/kaslr.c); when it does not run, this does, by the same rules. Pure: the caller brings the random numbers.
+ */
+
+/* What the command line leaves to chance. */
+struct kaslr_wish {
+	bool randomise; /* no "nokaslr" */
+	/* nor anything by which Linux is told to use other memory than the E820 map says (mem=, memmap=), or to keep free
+	 * places of it for huge pages (hugepages=): we do not weigh those as Linux does, so the physical address is not random */
+	bool physical;
+};
+
+struct kaslr_wish kaslr_wish_of(const char *cmdline);
+
+/*
+ * One of the addresses in span, each as likely as any other, that are multiples of alignment (a power of two) and have size bytes of
+ * E820 RAM in one piece behind them, within span as well. -ENOENT when there is none.
+ */
+int kaslr_physical(const struct e820_table *e820, struct range span, uint64_t size, uint64_t alignment, uint64_t random,
+		   uint64_t *start);
+
+/*
+ * How far above the virtual address link an image of size bytes is to run, a multiple of alignment: from 0 up to the end of what Linux maps
+ * itself in (VMLINUX_MAP). 0 when there is no more room.
+ */
+uint64_t kaslr_virtual_delta(uint64_t link, uint64_t size, uint64_t alignment, uint64_t random);
+
+#endif
