@@ -4,6 +4,7 @@
  * code that wrote it.
  */
 #include "tests/unit/kernel_image.h"
+#include "tests/unit/vmlinux_image.h"
 
 #include <asm/bootparam.h>
 #include <errno.h>
@@ -25,6 +26,10 @@ struct guest {
 	struct linux_initrd initrd;
 	const char *cmdline;
 	struct buf tree;
+	uint8_t unpacked[KERNEL_FILE_SIZE];
+	struct vmlinux vmlinux; /* no segments: none is handed over */
+	uint64_t random[2];
+	struct range window;
 	struct linux_boot boot;
 	struct error err;
 };
@@ -83,6 +88,9 @@ static int guest_try(struct guest *guest)
 		.e820 = &guest->e820,
 		.rsdp = RSDP,
 		.device_tree = &guest->tree,
+		.vmlinux = guest->vmlinux.segment_count > 0 ? &guest->vmlinux : NULL,
+		.random = {guest->random[0], guest->random[1]},
+		.window = guest->window,
 	};
 
 	if (guest->kernel.fd < 0)
@@ -718,6 +726,207 @@ static void a_device_tree_stays_below_the_initrd(void **state)
 	guest_free(guest);
 }
 
+/* --------------------------------------------------------------------------------------------- unpacked */
+
+static struct guest *guest_unpacked(uint64_t ram)
+{
+	struct guest *guest = guest_new(ram);
+
+	kernel_write(guest->unpacked);
+	if (vmlinux_parse(&guest->vmlinux, guest->unpacked, KERNEL_FILE_SIZE, IMAGE_INIT_SIZE, &guest->err) < 0)
+		fail_msg("%s", guest->err.text);
+	return guest;
+}
+
+/* Its text is where it says, and its addresses are those that it runs at. */
+static void assert_unpacked(const struct guest *guest)
+{
+	const uint64_t start = guest->boot.kernel.start;
+	uint64_t wide;
+
+	assert_null(guest->boot.no_unpack);
+	assert_true(guest->boot.entry == start + KERNEL_ENTRY);
+	assert_true(guest->boot.kernel.size == IMAGE_INIT_SIZE);
+	assert_int_equal(*at(guest, start + KERNEL_ENTRY, 1), kernel_text_byte(KERNEL_ENTRY));
+	memcpy(&wide, at(guest, start + KERNEL_WIDE, 8), 8);
+	assert_true(wide == guest->boot.virtual + 0x123);
+}
+
+static void assert_packed(const struct guest *guest)
+{
+	assert_non_null(guest->boot.no_unpack);
+	assert_true(guest->boot.virtual == 0);
+	assert_false(guest->boot.random);
+	assert_true(guest->boot.entry == guest->boot.kernel.start + 0x200);
+	assert_code_loaded(guest);
+}
+
+static void an_unpacked_kernel_goes_where_it_was_linked_for(void **state)
+{
+	struct guest *guest = guest_unpacked(GIB);
+
+	(void)state;
+	guest->cmdline = "quiet nokaslr";
+	guest->random[0] = guest->random[1] = 5;
+	/* a kernel's file cannot say that its addresses are random */
+	image_put(&guest->image, 0x211, 0x03, 1);
+	guest_load(guest);
+	assert_unpacked(guest);
+	assert_true(guest->boot.kernel.start == KERNEL_PHYSICAL);
+	assert_true(guest->boot.virtual == KERNEL_VIRTUAL);
+	assert_false(guest->boot.random);
+	assert_int_equal(zero_page(guest)->hdr.loadflags, LOADED_HIGH);
+	guest_free(guest);
+}
+
+static void an_unpacked_kernel_goes_anywhere(void **state)
+{
+	struct guest *guest = guest_unpacked(GIB);
+
+	(void)state;
+	guest->random[0] = 3;
+	guest->random[1] = 7;
+	guest_load(guest);
+	assert_unpacked(guest);
+	assert_true(guest->boot.kernel.start == KERNEL_PHYSICAL + 3 * 2 * MIB);
+	assert_true(guest->boot.virtual == KERNEL_VIRTUAL + 7 * 2 * MIB);
+	assert_int_equal(zero_page(guest)->hdr.loadflags, LOADED_HIGH | KASLR_FLAG);
+	/* two draws are two places */
+	guest->random[0] = UINT64_MAX;
+	guest_load(guest);
+	assert_unpacked(guest);
+	assert_false(guest->boot.kernel.start == KERNEL_PHYSICAL + 3 * 2 * MIB);
+	guest_free(guest);
+}
+
+/* What Linux would weigh when it chooses by itself, we do not: then the physical address is not random. */
+static void options_about_memory_fix_the_physical_address(void **state)
+{
+	struct guest *guest = guest_unpacked(GIB);
+
+	(void)state;
+	guest->cmdline = "mem=512M";
+	guest->random[0] = guest->random[1] = 5;
+	guest_load(guest);
+	assert_unpacked(guest);
+	assert_true(guest->boot.kernel.start == KERNEL_PHYSICAL);
+	assert_true(guest->boot.virtual == KERNEL_VIRTUAL + 10 * MIB);
+	assert_true(guest->boot.random && !guest->boot.random_physical);
+	guest_free(guest);
+}
+
+static void a_kernel_without_relocations_stays(void **state)
+{
+	struct guest *guest = guest_unpacked(64 * MIB);
+
+	(void)state;
+	guest->random[0] = guest->random[1] = 5;
+	guest->vmlinux.relocations = (struct relocations){0};
+	guest_load(guest);
+	assert_unpacked(guest);
+	assert_true(guest->boot.kernel.start == KERNEL_PHYSICAL && guest->boot.virtual == KERNEL_VIRTUAL);
+	assert_false(guest->boot.random);
+	/* unless its place is no RAM: physically it can move */
+	guest_free(guest);
+	guest = guest_unpacked(64 * MIB);
+	guest->vmlinux.relocations = (struct relocations){0};
+	assert_int_equal(e820_carve(&guest->e820, (struct range){18 * MIB, MIB}, E820_RESERVED), 0);
+	guest_load(guest);
+	assert_unpacked(guest);
+	assert_true(guest->boot.kernel.start == 20 * MIB && guest->boot.virtual == KERNEL_VIRTUAL);
+	guest_free(guest);
+}
+
+/* Maps, initrds and trees of all kinds: nothing lies on anything else, and all of it in RAM. */
+static void what_is_loaded_never_overlaps(void **state)
+{
+	struct prng prng = prng_new("what_is_loaded_never_overlaps");
+	struct memory_file file = memory_file_new("", 0);
+	uint64_t lowest = UINT64_MAX, highest = 0, unpacked = 0;
+
+	(void)state;
+	assert_int_equal(ftruncate(file.fd, 64 * MIB), 0);
+	for (int round = 0; round < 400; round++) {
+		struct guest *guest = guest_unpacked(64 * MIB);
+		const struct linux_boot *boot = &guest->boot;
+
+		guest->initrd.fd = file.fd;
+		guest->initrd.size = prng_below(&prng, 30 * MIB);
+		if (prng_below(&prng, 2) != 0)
+			give_tree(guest, 1 + (size_t)prng_below(&prng, MIB));
+		if (prng_below(&prng, 2) != 0)
+			e820_carve(&guest->e820,
+				   (struct range){MIB + 4096 * prng_below(&prng, 16000), 4096 * prng_below(&prng, 900)},
+				   prng_below(&prng, 2) != 0 ? E820_SOFT_RESERVED : E820_ACPI);
+		guest->random[0] = prng_next(&prng);
+		guest->random[1] = prng_next(&prng);
+		if (guest_try(guest) < 0) {
+			guest_free(guest);
+			continue;
+		}
+		assert_false(range_overlaps(boot->kernel, boot->initrd));
+		assert_false(range_overlaps(boot->kernel, boot->device_tree));
+		assert_false(range_overlaps(boot->initrd, boot->device_tree));
+		assert_true(e820_is_ram(&guest->e820, boot->kernel));
+		if (boot->no_unpack == NULL) {
+			unpacked++;
+			assert_unpacked(guest);
+			assert_true(is_aligned(boot->kernel.start, 2 * MIB) && is_aligned(boot->virtual, 2 * MIB));
+			lowest = boot->kernel.start < lowest ? boot->kernel.start : lowest;
+			highest = boot->kernel.start > highest ? boot->kernel.start : highest;
+		}
+		guest_free(guest);
+	}
+	assert_true(unpacked > 300);
+	assert_true(lowest == KERNEL_PHYSICAL);
+	assert_true(highest == 60 * MIB);
+	close(file.fd);
+}
+
+static void a_kernel_that_fits_nowhere_unpacks_itself(void **state)
+{
+	struct guest *guest = guest_unpacked(64 * MIB);
+
+	(void)state;
+	assert_int_equal(e820_carve(&guest->e820, (struct range){18 * MIB, 45 * MIB}, E820_RESERVED), 0);
+	guest_load(guest);
+	assert_packed(guest);
+	guest_free(guest);
+	/* nor can one that may not move */
+	guest = guest_unpacked(64 * MIB);
+	image_put(&guest->image, 0x234, 0, 1);
+	image_put(&guest->image, 0x258, 32 * MIB, 8);
+	assert_int_equal(e820_carve(&guest->e820, (struct range){18 * MIB, MIB}, E820_RESERVED), 0);
+	guest_load(guest);
+	assert_packed(guest);
+	assert_true(guest->boot.kernel.start == 32 * MIB);
+	guest_free(guest);
+}
+
+/* Only the kernel's own unpacker turns 5-level paging on. */
+static void beyond_64_tib_a_kernel_unpacks_itself(void **state)
+{
+	struct guest *guest = guest_unpacked(64 * MIB);
+
+	(void)state;
+	guest->window = range_between(4 * GIB, 64 * TIB);
+	guest_load(guest);
+	assert_unpacked(guest);
+	guest->window.size++;
+	guest_load(guest);
+	assert_packed(guest);
+	guest->window.size = 0;
+	guest->e820.sealed = false;
+	assert_int_equal(e820_add(&guest->e820, (struct range){64 * TIB - GIB, GIB}, E820_SOFT_RESERVED), 0);
+	guest_load(guest);
+	assert_unpacked(guest);
+	guest->e820.sealed = false;
+	assert_int_equal(e820_add(&guest->e820, (struct range){64 * TIB, GIB}, E820_SOFT_RESERVED), 0);
+	guest_load(guest);
+	assert_packed(guest);
+	guest_free(guest);
+}
+
 /* ----------------------------------------------------------------------------- page tables, first MiB */
 
 static uint64_t entry_at(const struct guest *guest, uint64_t table, uint64_t index)
@@ -843,6 +1052,13 @@ int main(void)
 		cmocka_unit_test(a_device_tree_goes_to_ram),
 		cmocka_unit_test(a_device_tree_follows_the_rest_of_the_map),
 		cmocka_unit_test(a_device_tree_stays_below_the_initrd),
+		cmocka_unit_test(an_unpacked_kernel_goes_where_it_was_linked_for),
+		cmocka_unit_test(an_unpacked_kernel_goes_anywhere),
+		cmocka_unit_test(options_about_memory_fix_the_physical_address),
+		cmocka_unit_test(a_kernel_without_relocations_stays),
+		cmocka_unit_test(what_is_loaded_never_overlaps),
+		cmocka_unit_test(a_kernel_that_fits_nowhere_unpacks_itself),
+		cmocka_unit_test(beyond_64_tib_a_kernel_unpacks_itself),
 		cmocka_unit_test(four_gib_are_mapped_one_to_one),
 		cmocka_unit_test(the_first_mib_is_as_documented),
 		cmocka_unit_test(ram_that_is_not_there_is_an_internal_error),

@@ -5,8 +5,6 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "vmm/boot/vmlinux.h"
-
 static const char SPACES[] = " \t\n\v\f\r";
 
 static bool word_starts(const char *word, size_t length, const char *start)
@@ -80,4 +78,33 @@ uint64_t kaslr_virtual_delta(uint64_t link, uint64_t size, uint64_t alignment, u
 	if (used > VMLINUX_MAP_SIZE)
 		return 0;
 	return random % ((VMLINUX_MAP_SIZE - used) / alignment + 1) * alignment;
+}
+
+int kaslr_choose(const struct kaslr_request *request, struct kaslr_place *place)
+{
+	const struct vmlinux *vmlinux = request->vmlinux;
+	const struct kaslr_wish wish = kaslr_wish_of(request->cmdline);
+	const uint64_t size = request->size + request->behind, link = vmlinux->physical;
+	uint64_t alignment = request->alignment;
+	struct range span;
+
+	if (alignment < VMLINUX_ALIGNMENT)
+		alignment = VMLINUX_ALIGNMENT;
+	*place = (struct kaslr_place){.physical = link, .randomised = wish.randomise};
+	if (link >= request->limit)
+		return -ENOENT;
+	span = range_between(link, request->limit);
+	/* a kernel that was built without KASLR cannot move in virtual memory, and knows nothing of its flag */
+	if (relocations_none(&vmlinux->relocations))
+		place->randomised = false;
+	if (place->randomised)
+		place->delta = kaslr_virtual_delta(vmlinux->virtual, request->size, alignment, request->random[1]);
+	place->random_physical = place->randomised && wish.physical && request->relocatable;
+	if (place->random_physical)
+		return kaslr_physical(request->e820, span, size, alignment, request->random[0], &place->physical);
+	if (range_contains(span, (struct range){link, size}) && e820_is_ram(request->e820, (struct range){link, size}))
+		return 0;
+	/* the first of all places */
+	return request->relocatable ? kaslr_physical(request->e820, span, size, alignment, 0, &place->physical)
+				    : -ENOENT;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "vmm/base/io.h"
+#include "vmm/boot/kaslr.h"
 
 /* Offsets in the zero page (zero-page.rst) and, from 0x1f1 on, in the setup header (boot.rst). */
 enum {
@@ -16,6 +17,7 @@ enum {
 	E820_ENTRIES = 0x1e8,
 	VID_MODE = 0x1fa,
 	TYPE_OF_LOADER = 0x210,
+	LOADFLAGS = 0x211,
 	RAMDISK_IMAGE = 0x218,
 	RAMDISK_SIZE = 0x21c,
 	CMD_LINE_PTR = 0x228,
@@ -30,11 +32,14 @@ enum {
 	SETUP_DTB = 2,
 	SETUP_DATA_HEADER = 16,  /* next, type, length */
 	LOADER_UNDEFINED = 0xff, /* type_of_loader; with 0 Linux ignores the initrd */
+	KASLR_FLAG = 1 << 1,     /* loadflags: set by who unpacks the kernel when its addresses are random */
 	VID_MODE_NORMAL = 0xffff,
 	ENTRY_64 = 0x200, /* the 64-bit entry, behind the start of the protected-mode code */
 };
 
 #define LOAD_LIMIT UINT64_C(0xc0000000) /* everything is loaded below the 32-bit hole, where the page tables reach */
+
+#define MEMORY_OF_4_LEVELS (64 * TIB) /* MAX_PHYSMEM_BITS without LA57 */
 
 static void put(uint8_t *page, size_t offset, uint64_t value, size_t width)
 {
@@ -95,20 +100,81 @@ static int load_kernel(struct linux_boot *boot, const struct bzimage *kernel, co
 	return 0;
 }
 
-/* The initrd goes as high as the kernel takes it, away from the kernel, which unpacks itself upwards. */
+/* As high as the kernel takes it. */
+static int place_initrd(const struct bzimage *kernel, const struct linux_initrd *initrd, const struct e820_table *e820,
+			uint64_t *limit, uint64_t *start)
+{
+	*limit = kernel->initrd_above_4g || kernel->initrd_limit > LOAD_LIMIT ? LOAD_LIMIT : kernel->initrd_limit;
+	return e820_find_ram_below(e820, *limit, initrd->size, 4096, start);
+}
+
+/* -ENOENT, and boot->no_unpack says why, when the kernel has to unpack itself. */
+static int place_unpacked(struct linux_boot *boot, const struct linux_boot_request *request, struct kaslr_place *place)
+{
+	const struct bzimage *kernel = request->kernel;
+	const struct e820_table *e820 = request->e820;
+	const struct buf *tree = request->device_tree;
+	struct kaslr_request choice = {
+		.vmlinux = request->vmlinux,
+		.e820 = e820,
+		.cmdline = request->cmdline,
+		.size = align_up(kernel->init_size, 4096),
+		.behind = tree != NULL && tree->size > 0 ? SETUP_DATA_HEADER + tree->size : 0,
+		.alignment = kernel->alignment,
+		.limit = LOAD_LIMIT,
+		.relocatable = kernel->relocatable,
+		.random = {request->random[0], request->random[1]},
+	};
+	uint64_t initrd, ignored;
+
+	if ((e820->count > 0 && range_end(e820->entries[e820->count - 1].range) > MEMORY_OF_4_LEVELS) ||
+	    range_end(request->window) > MEMORY_OF_4_LEVELS) {
+		boot->no_unpack = "memory beyond 64 TiB takes 5-level paging, which only its own unpacker turns on";
+		return -ENOENT;
+	}
+	/* what the initrd and the device tree need is kept for them */
+	if (request->initrd->size > 0 && place_initrd(kernel, request->initrd, e820, &ignored, &initrd) == 0)
+		choice.limit = initrd;
+	if (kaslr_choose(&choice, place) == 0)
+		return 0;
+	boot->no_unpack = "no place in RAM between the address that it was linked for and the initrd";
+	return -ENOENT;
+}
+
+static int load_unpacked(struct linux_boot *boot, const struct linux_boot_request *request, const struct guest_mem *mem,
+			 struct error *err)
+{
+	const struct vmlinux *vmlinux = request->vmlinux;
+	struct kaslr_place place;
+	void *at;
+	int code = place_unpacked(boot, request, &place);
+
+	if (code < 0)
+		return code;
+	boot->kernel = (struct range){place.physical, request->kernel->init_size};
+	at = guest_mem_at(mem, boot->kernel.start, boot->kernel.size);
+	if (at == NULL)
+		return error_set(err, EXIT_STATUS_INTERNAL, EFAULT, "the kernel's place is not in guest memory");
+	vmlinux_load(vmlinux, at, place.delta);
+	boot->entry = place.physical + vmlinux->entry;
+	boot->virtual = vmlinux->virtual + place.delta;
+	boot->random = place.randomised;
+	boot->random_physical = place.random_physical;
+	return 0;
+}
+
+/* The initrd goes away from the kernel, which unpacks itself upwards. */
 static int load_initrd(struct linux_boot *boot, const struct bzimage *kernel, const struct linux_initrd *initrd,
 		       const struct e820_table *e820, const struct guest_mem *mem, struct error *err)
 {
-	uint64_t limit =
-		kernel->initrd_above_4g || kernel->initrd_limit > LOAD_LIMIT ? LOAD_LIMIT : kernel->initrd_limit;
 	struct range range = {0, initrd->size};
+	uint64_t limit;
 	void *at;
 
 	boot->initrd = (struct range){0, 0};
 	if (initrd->size == 0)
 		return 0;
-	if (e820_find_ram_below(e820, limit, range.size, 4096, &range.start) < 0 ||
-	    range.start < range_end(boot->kernel))
+	if (place_initrd(kernel, initrd, e820, &limit, &range.start) < 0 || range.start < range_end(boot->kernel))
 		return error_set(
 			err, EXIT_STATUS_IMAGE, ENOSPC,
 			"%s: %llu MiB do not fit in RAM below %llu MiB beside the kernel's %llu MiB; give the "
@@ -226,6 +292,7 @@ static int write_zero_page(const struct linux_boot *boot, const struct linux_boo
 		entries = E820_ENTRIES_IN_ZERO_PAGE;
 	memcpy(page + BZIMAGE_HEADER_START, kernel->header, kernel->header_size);
 	put(page, TYPE_OF_LOADER, LOADER_UNDEFINED, 1);
+	put(page, LOADFLAGS, (page[LOADFLAGS] & ~(unsigned)KASLR_FLAG) | (boot->random ? KASLR_FLAG : 0), 1);
 	put(page, VID_MODE, VID_MODE_NORMAL, 2);
 	put(page, ACPI_RSDP_ADDR, request->rsdp, 8);
 	put(page, RAMDISK_IMAGE, boot->initrd.start, 4);
@@ -281,7 +348,9 @@ int linux_boot_load(struct linux_boot *boot, const struct linux_boot_request *re
 	code = write_cmdline(request, mem, err);
 	if (code < 0)
 		return code;
-	code = load_kernel(boot, request->kernel, request->e820, mem, err);
+	code = request->vmlinux != NULL ? load_unpacked(boot, request, mem, err) : -ENOENT;
+	if (code == -ENOENT)
+		code = load_kernel(boot, request->kernel, request->e820, mem, err);
 	if (code < 0)
 		return code;
 	code = load_initrd(boot, request->kernel, request->initrd, request->e820, mem, err);

@@ -2,12 +2,14 @@
 #ifndef SPMVM_BOOT_LINUX_BOOT_H
 #define SPMVM_BOOT_LINUX_BOOT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "e820/e820.h"
 #include "vmm/base/buf.h"
 #include "vmm/base/error.h"
 #include "vmm/boot/bzimage.h"
+#include "vmm/boot/vmlinux.h"
 #include "vmm/memory/guest_mem.h"
 
 /*
@@ -26,6 +28,12 @@
  * The initrd is as high as it may be, and the device tree as low as it can be behind the kernel: there it takes no part
  * of the kernel's own room, nor of the last pages of RAM, by which Linux knows where RAM ends. It is setup_data as well,
  * the last of that list, and E820 RAM like all that is loaded: Linux reserves its pages by itself, and for good.
+ *
+ * A kernel is entered in one of two ways. Packed, at the bzImage's 64-bit entry, it unpacks itself in the guest. Unpacked here, it is entered at
+ * the ELF file's entry (startup_64), in the state that its own unpacker leaves: the same registers, and all that it reads before it
+ * has its own page tables mapped one to one. One thing that the unpacker does is not done here: it would turn on 5-level
+ * paging where the processor has it. Linux takes the paging that it finds, so it runs with 4 levels, by which it reaches 64 TiB of
+ * memory; a machine with more is entered packed.
  */
 #define LINUX_BOOT_GDT         UINT64_C(0x500)
 #define LINUX_BOOT_ZERO_PAGE   UINT64_C(0x7000)
@@ -50,6 +58,9 @@ struct linux_boot_request {
 	const struct e820_table *e820; /* sealed */
 	uint64_t rsdp;                 /* GPA of the ACPI root pointer */
 	const struct buf *device_tree; /* flattened; empty: none */
+	const struct vmlinux *vmlinux; /* the same kernel, unpacked; NULL: it unpacks itself */
+	uint64_t random[2];            /* of vmlinux's KASLR, see kaslr.h */
+	struct range window;           /* of device memory, which E820 does not tell in full */
 };
 
 /* Registers of the boot processor, and where things went. */
@@ -57,6 +68,10 @@ struct linux_boot {
 	uint64_t entry, stack, page_table, zero_page;
 	struct range kernel, initrd;
 	struct range device_tree; /* with its setup_data header before it */
+	/* of a kernel that was entered unpacked */
+	uint64_t virtual; /* the address that it runs at; 0: it was entered packed, and chooses by itself */
+	bool random, random_physical;
+	const char *no_unpack; /* why request.vmlinux was not taken; NULL: it was, or there is none */
 };
 
 /*
