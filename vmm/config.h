@@ -185,6 +185,7 @@ struct config_raw {
 	unsigned phys_bits; /* plan only: 0 when not given */
 	uint64_t timeout;   /* --timeout: seconds, 0 when not given */
 	bool console;       /* --console: the kernel's messages are shown */
+	bool keep_packed;   /* --kernel-unpack off */
 	bool force;         /* --force: boot even on a software KVM backend */
 	/* of the host; borrowed. NULL: it was not asked */
 	const struct host_nodes *host; /* for host_distances and HMAT_HOST */
@@ -261,6 +262,7 @@ struct config {
 	const char *serial_path;
 	enum log_level log_level;
 	unsigned phys_bits; /* 0 when not given */
+	bool keep_packed;   /* the kernel unpacks itself in the guest */
 	bool force;
 	const struct raw_option *described; /* what it was made from, as typed; borrowed from raw */
 	size_t described_count;

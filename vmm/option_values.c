@@ -180,6 +180,15 @@ int option_kernel(struct options *options, const char *argument, struct error *e
 	return enter_text(&options->raw.kernel, argument, "a bzImage", err);
 }
 
+int option_kernel_unpack(struct options *options, const char *argument, struct error *err)
+{
+	bool on = true;
+	int code = parse_on_off(whole(argument), &on, err);
+
+	options->raw.keep_packed = !on;
+	return code;
+}
+
 int option_initrd(struct options *options, const char *argument, struct error *err)
 {
 	return enter_text(&options->raw.initrd, argument, "an initramfs", err);

@@ -33,6 +33,7 @@ static const struct option OPTIONS[] = {
 	{"accel", "id=NAME,node=N or id=NAME,node-of=SPM_ID", SCOPE_BOTH, true, option_accel},
 	{"config", "FILE", SCOPE_BOTH, false, option_config},
 	{"kernel", "FILE", SCOPE_ALL, false, option_kernel},
+	{"kernel-unpack", "on or off", SCOPE_BOTH, false, option_kernel_unpack},
 	{"initrd", "FILE", SCOPE_BOTH, false, option_initrd},
 	{"append", "TEXT", SCOPE_BOTH, false, option_append},
 	{"modules", "DIR", SCOPE_ALL, false, option_modules},

@@ -109,6 +109,8 @@ static const char BOOT[] =
 	"\n"
 	"Boot\n"
 	"  --kernel FILE                  a bzImage; default: the newest /boot/vmlinuz-*\n"
+	"  --kernel-unpack on|off         unpack the kernel before the start, which is faster, and place it\n"
+	"                                 at random (--append nokaslr: not); off: it does both; default on\n"
 	"  --initrd FILE                  an initramfs; default: one is built with a shell and SPM's modules\n"
 	"  --append TEXT                  added to the kernel's command line\n"
 	"  --modules DIR                  where the built initramfs's modules come from; default: those of\n"

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include "vmm/boot/bzimage.h"
 #include "vmm/boot/initramfs.h"
 #include "vmm/boot/linux_boot.h"
+#include "vmm/boot/payload.h"
 #include "vmm/console.h"
 #include "vmm/device_tree.h"
 #include "vmm/kernel_features.h"
@@ -214,26 +216,57 @@ static int make_board(struct run *run, struct error *err)
 	return board_make(run->board, run->config, run->kvm.limits.phys_bits, err);
 }
 
+/* Whether the kernel could be unpacked. What keeps it from that is no fault: the kernel then does it by itself in the guest. */
+static bool unpack_kernel(const struct run *run, struct buf *bytes, struct vmlinux *vmlinux)
+{
+	struct error why;
+
+	if (run->config->keep_packed)
+		return false;
+	if (payload_unpack(&run->kernel, bytes, &why) == 0 &&
+	    vmlinux_parse(vmlinux, bytes->data, bytes->size, run->kernel.init_size, &why) == 0)
+		return true;
+	log_debug(&run->log, "the kernel unpacks itself: %s", why.text);
+	return false;
+}
+
+static void log_unpacked(const struct run *run, const struct linux_boot *boot)
+{
+	if (boot->no_unpack != NULL)
+		log_debug(&run->log, "the kernel unpacks itself: %s", boot->no_unpack);
+	if (boot->virtual != 0)
+		log_debug(&run->log, "kernel unpacked to 0x%llx (%s), virtual address 0x%llx (%s)",
+			  (unsigned long long)boot->kernel.start, boot->random_physical ? "random" : "fixed",
+			  (unsigned long long)boot->virtual, boot->random ? "random" : "fixed");
+}
+
 static int load(struct run *run, struct error *err)
 {
-	struct buf tree = {0};
-	const struct linux_boot_request request = {
+	struct buf tree = {0}, unpacked = {0};
+	struct vmlinux vmlinux;
+	struct linux_boot_request request = {
 		.kernel = &run->kernel,
 		.initrd = &run->initrd,
 		.cmdline = (const char *)run->cmdline.data,
 		.e820 = &run->board->e820,
 		.rsdp = run->board->layout.acpi.start,
 		.device_tree = &tree,
+		.window = run->board->layout.window.span,
 	};
 	struct linux_boot boot;
 	int code = device_tree_build(run->board, &tree, err);
 
 	if (code < 0)
 		return code;
+	if (getrandom(request.random, sizeof(request.random), 0) == (ssize_t)sizeof(request.random) &&
+	    unpack_kernel(run, &unpacked, &vmlinux))
+		request.vmlinux = &vmlinux;
 	code = linux_boot_load(&boot, &request, machine_memory(run->machine), err);
+	buf_release(&unpacked);
 	buf_release(&tree);
 	if (code < 0)
 		return code;
+	log_unpacked(run, &boot);
 	log_debug(&run->log, "kernel at 0x%llx, device tree at 0x%llx (%llu bytes), initrd at 0x%llx (%llu bytes)",
 		  (unsigned long long)boot.kernel.start, (unsigned long long)boot.device_tree.start,
 		  (unsigned long long)boot.device_tree.size, (unsigned long long)boot.initrd.start,
