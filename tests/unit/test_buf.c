@@ -37,6 +37,27 @@ static void integers_are_little_endian(void **state)
 	buf_release(&buf);
 }
 
+static void a_reserve_keeps_the_bytes_where_they_are(void **state)
+{
+	enum { LARGE = 5 << 20 };
+	struct buf buf = {0};
+	const uint8_t *data;
+
+	(void)state;
+	buf_text(&buf, "ab");
+	buf_reserve(&buf, LARGE);
+	assert_int_equal(buf.size, 2);
+	data = buf.data;
+	buf_text(&buf, "c");
+	buf_zeros(&buf, LARGE - 1);
+	assert_ptr_equal(buf.data, data);
+	assert_int_equal(buf.size, LARGE + 2);
+	assert_memory_equal(buf.data, "abc\0", 4);
+	buf_reserve(&buf, SIZE_MAX);
+	assert_true(buf_failed(&buf));
+	buf_release(&buf);
+}
+
 static void overwrites_in_place(void **state)
 {
 	static const uint8_t WANT[] = {0xff, 0x44, 0x33, 0x22, 0x11, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1};
@@ -159,6 +180,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(starts_empty_and_stays_so),
 		cmocka_unit_test(integers_are_little_endian),
+		cmocka_unit_test(a_reserve_keeps_the_bytes_where_they_are),
 		cmocka_unit_test(overwrites_in_place),
 		cmocka_unit_test(aligns_with_zeros),
 		cmocka_unit_test(prints_without_the_closing_zero),

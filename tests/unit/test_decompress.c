@@ -178,6 +178,29 @@ static void cut_off_input_is_refused(void **state)
 	}
 }
 
+/* Into a buffer that has the room already, where zstd needs no window. */
+static void a_buffer_with_room_is_filled(void **state)
+{
+	struct sample *sample = *state;
+
+	for (size_t i = 0; i < PACKER_COUNT; i++) {
+		size_t full = PACKERS[i](sample->plain, PLAIN_SIZE, sample->packed);
+		struct buf out = {0};
+
+		buf_text(&out, "before");
+		buf_reserve(&out, PLAIN_SIZE);
+		assert_int_equal(decompress(sample->packed, full, PLAIN_SIZE, &out), 0);
+		assert_int_equal(out.size, 6 + PLAIN_SIZE);
+		assert_memory_equal(out.data, "before", 6);
+		assert_memory_equal(out.data + 6, sample->plain, PLAIN_SIZE);
+		out.size = 6;
+		assert_int_equal(decompress(sample->packed, full, PLAIN_SIZE - 1, &out), -EFBIG);
+		out.size = 6;
+		assert_int_equal(decompress(sample->packed, full - 1, PLAIN_SIZE, &out), -EBADMSG);
+		buf_release(&out);
+	}
+}
+
 /* xz and gzip tell a changed byte; zstd's checksum is optional, the others have none. */
 static void damage_is_refused(void **state)
 {
@@ -261,6 +284,7 @@ int main(void)
 		cmocka_unit_test(empty_content_unpacks),
 		cmocka_unit_test(limit_holds),
 		cmocka_unit_test(cut_off_input_is_refused),
+		cmocka_unit_test(a_buffer_with_room_is_filled),
 		cmocka_unit_test(damage_is_refused),
 		cmocka_unit_test(lz4_has_many_blocks),
 		cmocka_unit_test(other_bytes_are_taken_as_they_are),

@@ -109,6 +109,22 @@ static void other_formats_have_the_size_behind_them(void **state)
 	assert_refused(&result, -EFBIG, "larger than any kernel");
 }
 
+/* What tells of more than its bzImage has room for is not unpacked at all. */
+static void a_bomb_is_not_lit(void **state)
+{
+	uint8_t packed[ROOM], plain[PLAIN_SIZE];
+	size_t size = pack_gzip(packed, plain);
+	const uint32_t more = IMAGE_INIT_SIZE + 1;
+	struct result result;
+
+	(void)state;
+	memcpy(packed + size - 4, &more, 4); /* gzip's own size; it is not believed alone, see above */
+	unpack(&result, packed, size, NULL);
+	assert_refused(&result, -EFBIG, "larger than any kernel");
+	unpack(&result, LZ4, sizeof(LZ4), &more);
+	assert_refused(&result, -EFBIG, "larger than any kernel");
+}
+
 static void formats_without_unpacker_are_named(void **state)
 {
 	struct result result;
@@ -157,6 +173,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gzip_unpacks_and_ends_with_its_size),
 		cmocka_unit_test(other_formats_have_the_size_behind_them),
+		cmocka_unit_test(a_bomb_is_not_lit),
 		cmocka_unit_test(formats_without_unpacker_are_named),
 		cmocka_unit_test(out_of_bounds_is_no_payload),
 	};

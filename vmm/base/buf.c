@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 void buf_release(struct buf *buf)
 {
@@ -53,6 +54,26 @@ uint8_t *buf_extend(struct buf *buf, size_t size)
 	at = buf->data + buf->size;
 	buf->size += size;
 	return at;
+}
+
+void buf_reserve(struct buf *buf, size_t size)
+{
+	const uintptr_t page = 4096;
+	uint8_t *data;
+
+	if (buf->failed || size <= buf->capacity - buf->size)
+		return;
+	data = size <= SIZE_MAX - buf->size ? realloc(buf->data, buf->size + size) : NULL;
+	if (data == NULL) {
+		buf->failed = true;
+		return;
+	}
+	buf->data = data;
+	buf->capacity = buf->size + size;
+	/* whole pages of it; that a host has no huge ones is no failure */
+	data += -(uintptr_t)data & (page - 1);
+	if (size > 2 * page)
+		(void)madvise(data, (size_t)(buf->data + buf->capacity - data) & ~(page - 1), MADV_HUGEPAGE);
 }
 
 void buf_add(struct buf *buf, const void *bytes, size_t size)

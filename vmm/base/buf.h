@@ -48,6 +48,12 @@ void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(
  */
 uint8_t *buf_extend(struct buf *buf, size_t size);
 
+/*
+ * Makes room for size more bytes without appending them: appends up to there move nothing. A large room is in huge pages where the host
+ * has them, so that filling it is not mostly page faults. A buffer that fails has failed.
+ */
+void buf_reserve(struct buf *buf, size_t size);
+
 /* Writes over bytes that are already there. Does nothing on a failed buffer; offset + width within size is the caller's duty. */
 void buf_set_u8(struct buf *buf, size_t offset, uint8_t value);
 void buf_set_u32(struct buf *buf, size_t offset, uint32_t value);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 enum { CHUNK = 65536 };
 
@@ -81,6 +82,17 @@ static int unpack_lzma(const uint8_t *packed, size_t size, size_t limit, struct 
 	return run_lzma(&stream, state, packed, size, limit, out);
 }
 
+/* All at once, without a window, where the caller has made room for the most that it may be. */
+static int unpack_zstd_at_once(ZSTD_DCtx *context, const uint8_t *packed, size_t size, size_t limit, struct buf *out)
+{
+	size_t got = ZSTD_decompressDCtx(context, out->data + out->size, limit, packed, size);
+
+	if (ZSTD_isError(got))
+		return ZSTD_getErrorCode(got) == ZSTD_error_dstSize_tooSmall ? -EFBIG : -EBADMSG;
+	out->size += got;
+	return 0;
+}
+
 static int unpack_zstd(const uint8_t *packed, size_t size, size_t limit, struct buf *out)
 {
 	ZSTD_DCtx *context = ZSTD_createDCtx();
@@ -91,6 +103,11 @@ static int unpack_zstd(const uint8_t *packed, size_t size, size_t limit, struct 
 
 	if (code == 0)
 		ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG_MAX);
+	if (code == 0 && out->capacity - out->size >= limit) {
+		code = unpack_zstd_at_once(context, packed, size, limit, out);
+		ZSTD_freeDCtx(context);
+		return code;
+	}
 	while (code == 0 && (in.pos < in.size || more != 0)) {
 		ZSTD_outBuffer to = {0};
 		size_t before = in.pos;

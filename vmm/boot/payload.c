@@ -7,7 +7,11 @@
 #include "vmm/base/io.h"
 #include "vmm/boot/decompress.h"
 
-enum { SIZE_BYTES = 4, SMALLEST = 16 };
+enum {
+	SIZE_BYTES = 4,
+	SMALLEST = 16,
+	LAST_BLOCK = 8 << 20, /* lz4 is unpacked by such blocks, of which the last one is mostly empty */
+};
 
 /*
  * Linux's lib/decompress.c and its magic numbers. gzip ends with the unpacked size itself (RFC 1952 §2.3.1); behind the others the kernel's build
@@ -60,8 +64,10 @@ static int unpack(const struct bzimage *image, const struct buf *packed, struct 
 				 "--kernel %s: its payload is packed by %s, which spmvm "
 				 "does not unpack",
 				 image->path, format == NULL ? "an unknown program" : format->name);
-	if (told > PAYLOAD_UNPACKED_MAX)
+	/* what is unpacked has to fit where the kernel itself would unpack it */
+	if (told > PAYLOAD_UNPACKED_MAX || told > image->init_size)
 		return bad_payload(image, -EFBIG, err);
+	buf_reserve(out, told + LAST_BLOCK);
 	code = decompress(packed->data, packed->size - (format->size_appended ? SIZE_BYTES : 0), told, out);
 	/* more than was told is as wrong as less */
 	if (code == -EFBIG || (code == 0 && out->size - start != told))
@@ -78,6 +84,7 @@ int payload_unpack(const struct bzimage *image, struct buf *out, struct error *e
 	if (image->payload_size < SMALLEST)
 		return error_set(err, EXIT_STATUS_IMAGE, ENOENT, "--kernel %s: its header names no payload",
 				 image->path);
+	buf_reserve(&packed, (size_t)image->payload_size);
 	if (buf_extend(&packed, (size_t)image->payload_size) == NULL)
 		code = -ENOMEM;
 	else
