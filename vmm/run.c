@@ -16,11 +16,11 @@
 #include "vmm/boot/bzimage.h"
 #include "vmm/boot/initramfs.h"
 #include "vmm/boot/linux_boot.h"
-#include "vmm/boot/payload.h"
 #include "vmm/console.h"
 #include "vmm/device_tree.h"
 #include "vmm/kernel_features.h"
 #include "vmm/kernel_files.h"
+#include "vmm/kernel_unpack.h"
 #include "vmm/machine.h"
 #include "vmm/workbench.h"
 
@@ -35,6 +35,7 @@ struct run {
 	struct kvm_vm kvm;
 	struct board *board;
 	struct bzimage kernel;
+	struct kernel_unpack unpack;
 	char kernel_path[PATH_MAX];
 	struct buf initramfs;
 	struct linux_initrd initrd;
@@ -216,20 +217,6 @@ static int make_board(struct run *run, struct error *err)
 	return board_make(run->board, run->config, run->kvm.limits.phys_bits, err);
 }
 
-/* Whether the kernel could be unpacked. What keeps it from that is no fault: the kernel then does it by itself in the guest. */
-static bool unpack_kernel(const struct run *run, struct buf *bytes, struct vmlinux *vmlinux)
-{
-	struct error why;
-
-	if (run->config->keep_packed)
-		return false;
-	if (payload_unpack(&run->kernel, bytes, &why) == 0 &&
-	    vmlinux_parse(vmlinux, bytes->data, bytes->size, run->kernel.init_size, &why) == 0)
-		return true;
-	log_debug(&run->log, "the kernel unpacks itself: %s", why.text);
-	return false;
-}
-
 static void log_unpacked(const struct run *run, const struct linux_boot *boot)
 {
 	if (boot->no_unpack != NULL)
@@ -242,8 +229,7 @@ static void log_unpacked(const struct run *run, const struct linux_boot *boot)
 
 static int load(struct run *run, struct error *err)
 {
-	struct buf tree = {0}, unpacked = {0};
-	struct vmlinux vmlinux;
+	struct buf tree = {0};
 	struct linux_boot_request request = {
 		.kernel = &run->kernel,
 		.initrd = &run->initrd,
@@ -258,11 +244,10 @@ static int load(struct run *run, struct error *err)
 
 	if (code < 0)
 		return code;
-	if (getrandom(request.random, sizeof(request.random), 0) == (ssize_t)sizeof(request.random) &&
-	    unpack_kernel(run, &unpacked, &vmlinux))
-		request.vmlinux = &vmlinux;
+	if (getrandom(request.random, sizeof(request.random), 0) == (ssize_t)sizeof(request.random))
+		request.vmlinux = kernel_unpack_wait(&run->unpack, &run->log);
 	code = linux_boot_load(&boot, &request, machine_memory(run->machine), err);
-	buf_release(&unpacked);
+	kernel_unpack_release(&run->unpack);
 	buf_release(&tree);
 	if (code < 0)
 		return code;
@@ -310,6 +295,8 @@ static int run_all(struct run *run, int *status, struct error *err)
 		code = make_cmdline(run, err);
 	if (code == 0)
 		code = open_streams(run, err);
+	if (code == 0 && !run->config->keep_packed)
+		kernel_unpack_start(&run->unpack, &run->kernel);
 	if (code == 0)
 		code = run->config->initrd != NULL ? open_initrd(run, err) : build_initrd(run, err);
 	if (code == 0)
@@ -336,6 +323,7 @@ int run_machine(const struct config *config, int *status, struct error *err)
 	kvm_init(&run.kvm);
 	workbench_init(&run.workbench);
 	code = run_all(&run, status, err);
+	kernel_unpack_release(&run.unpack);
 	machine_free(run.machine);
 	workbench_release(&run.workbench);
 	console_release(&run.console);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SPMVM_KERNEL_UNPACK_H
+#define SPMVM_KERNEL_UNPACK_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "vmm/base/buf.h"
+#include "vmm/base/error.h"
+#include "vmm/base/log.h"
+#include "vmm/boot/bzimage.h"
+#include "vmm/boot/vmlinux.h"
+
+/*
+ * Unpacks a kernel in a thread of its own, beside the making of initramfs and machine, which take about as long. Zeroed, it has nothing
+ * to do and nothing to release.
+ */
+struct kernel_unpack {
+	const struct bzimage *image; /* borrowed */
+	pthread_t thread;
+	bool started;
+	/* the thread's until it has ended */
+	struct buf bytes;
+	struct vmlinux vmlinux;
+	int code;
+	struct error why;
+};
+
+/* Starts; image is not released before kernel_unpack_release(). Without a thread, the work is done in kernel_unpack_wait(). */
+void kernel_unpack_start(struct kernel_unpack *unpack, const struct bzimage *image);
+
+/*
+ * The kernel, good until kernel_unpack_release(). NULL when it was not started, or when it cannot be unpacked. That is no fault, but a
+ * line of the log: the kernel can unpack itself in the guest.
+ */
+const struct vmlinux *kernel_unpack_wait(struct kernel_unpack *unpack, const struct log *log);
+
+/* Waits for the thread, too. */
+void kernel_unpack_release(struct kernel_unpack *unpack);
+
+#endif
