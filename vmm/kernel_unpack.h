@@ -12,8 +12,8 @@
 #include "vmm/boot/vmlinux.h"
 
 /*
- * Unpacks a kernel in a thread of its own, beside the making of initramfs and machine, which take about as long. Zeroed, it has nothing
- * to do and nothing to release.
+ * Unpacks a kernel in a thread of its own, beside the making of initramfs and machine, which take about as long.
+ * Zeroed, it has nothing to do and nothing to release.
  */
 struct kernel_unpack {
 	const struct bzimage *image; /* borrowed */
@@ -26,12 +26,15 @@ struct kernel_unpack {
 	struct error why;
 };
 
-/* Starts; image is not released before kernel_unpack_release(). Without a thread, the work is done in kernel_unpack_wait(). */
+/*
+ * Starts; image is not released before kernel_unpack_release(). Without a thread, the work is done in
+ * kernel_unpack_wait().
+ */
 void kernel_unpack_start(struct kernel_unpack *unpack, const struct bzimage *image);
 
 /*
- * The kernel, good until kernel_unpack_release(). NULL when it was not started, or when it cannot be unpacked. That is no fault, but a
- * line of the log: the kernel can unpack itself in the guest.
+ * The kernel, good until kernel_unpack_release(). NULL when it was not started, or when it cannot be unpacked. That is
+ * no fault, but a line of the log: the kernel can unpack itself in the guest.
  */
 const struct vmlinux *kernel_unpack_wait(struct kernel_unpack *unpack, const struct log *log);
 

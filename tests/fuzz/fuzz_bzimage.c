@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* libFuzzer: a kernel file of any bytes, opened; when its header passes, loaded into a small guest, packed and unpacked. */
+/* libFuzzer: a kernel file of any bytes; when its header passes, loaded into a small guest, packed and unpacked. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>

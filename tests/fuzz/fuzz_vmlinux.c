@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* libFuzzer: an unpacked kernel of any bytes, with relocations behind it; what passes is loaded at two virtual addresses. */
+/* libFuzzer: an unpacked kernel of any bytes, relocations behind it; what passes is loaded at two addresses. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

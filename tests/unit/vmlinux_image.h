@@ -7,8 +7,9 @@
 #include <elf.h>
 
 /*
- * A small unpacked kernel with all that Linux's have: text, data with the addresses to relocate, BSS, and the lists behind the ELF
- * file. Made from the System V ABI and arch/x86/tools/relocs.c, not from the code that reads it. A test then spoils what it likes.
+ * A small unpacked kernel with all that Linux's have: text, data with the addresses to relocate, BSS, and the lists
+ * behind the ELF file. Made from the System V ABI and arch/x86/tools/relocs.c, not from the code that reads it. A test
+ * then spoils what it likes.
  */
 enum {
 	KERNEL_TEXT_AT = 0x200, /* in the file */

@@ -49,8 +49,8 @@ void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(
 uint8_t *buf_extend(struct buf *buf, size_t size);
 
 /*
- * Makes room for size more bytes without appending them: appends up to there move nothing. A large room is in huge pages where the host
- * has them, so that filling it is not mostly page faults. A buffer that fails has failed.
+ * Makes room for size more bytes without appending them: appends up to there move nothing. A large room is in huge
+ * pages where the host has them, so that filling it is not mostly page faults.
  */
 void buf_reserve(struct buf *buf, size_t size);
 

@@ -9,30 +9,33 @@
 #include "vmm/boot/vmlinux.h"
 
 /*
- * Where a kernel goes that is loaded unpacked. Its own unpacker would choose physical and virtual address at random, each by itself
- * (arch/x86/boot/compressed/kaslr.c); when it does not run, this does, by the same rules. Pure: the caller brings the random numbers.
+ * Where a kernel goes that is loaded unpacked. Its own unpacker would choose physical and virtual address at random,
+ * each by itself (arch/x86/boot/compressed/kaslr.c); when it does not run, this does, by the same rules. Pure: the
+ * caller brings the random numbers.
  */
 
 /* What the command line leaves to chance. */
 struct kaslr_wish {
 	bool randomise; /* no "nokaslr" */
-	/* nor anything by which Linux is told to use other memory than the E820 map says (mem=, memmap=), or to keep free
-	 * places of it for huge pages (hugepages=): we do not weigh those as Linux does, so the physical address is not random */
+	/*
+	 * Nor anything that tells Linux of other memory than the E820 map does (mem=, memmap=), or to keep places in it
+	 * for huge pages (hugepages=). Linux weighs those when it chooses an address; we do not.
+	 */
 	bool physical;
 };
 
 struct kaslr_wish kaslr_wish_of(const char *cmdline);
 
 /*
- * One of the addresses in span, each as likely as any other, that are multiples of alignment (a power of two) and have size bytes of
- * E820 RAM in one piece behind them, within span as well. -ENOENT when there is none.
+ * One of the addresses in span, each as likely as any other, that are multiples of alignment (a power of two) and have
+ * size bytes of E820 RAM in one piece behind them, within span as well. -ENOENT when there is none.
  */
 int kaslr_physical(const struct e820_table *e820, struct range span, uint64_t size, uint64_t alignment, uint64_t random,
 		   uint64_t *start);
 
 /*
- * How far above the virtual address link an image of size bytes is to run, a multiple of alignment: from 0 up to the end of what Linux maps
- * itself in (VMLINUX_MAP). 0 when there is no more room.
+ * How far above the virtual address link an image of size bytes is to run, a multiple of alignment: from 0 up to the
+ * end of what Linux maps itself in (VMLINUX_MAP). 0 when there is no more room.
  */
 uint64_t kaslr_virtual_delta(uint64_t link, uint64_t size, uint64_t alignment, uint64_t random);
 
@@ -56,8 +59,9 @@ struct kaslr_place {
 };
 
 /*
- * The place for an unpacked kernel: random as far as the command line and the kernel allow, else where it was linked for, else the lowest
- * that there is. Never below the address that it was linked for, as its own unpacker has it. -ENOENT when it fits nowhere.
+ * The place for an unpacked kernel: random as far as the command line and the kernel allow, else where it was linked
+ * for, else the lowest that there is. Never below the address that it was linked for, as its own unpacker has it.
+ * -ENOENT when it fits nowhere.
  */
 int kaslr_choose(const struct kaslr_request *request, struct kaslr_place *place);
 

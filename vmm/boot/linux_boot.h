@@ -29,11 +29,11 @@
  * of the kernel's own room, nor of the last pages of RAM, by which Linux knows where RAM ends. It is setup_data as well,
  * the last of that list, and E820 RAM like all that is loaded: Linux reserves its pages by itself, and for good.
  *
- * A kernel is entered in one of two ways. Packed, at the bzImage's 64-bit entry, it unpacks itself in the guest. Unpacked here, it is entered at
- * the ELF file's entry (startup_64), in the state that its own unpacker leaves: the same registers, and all that it reads before it
- * has its own page tables mapped one to one. One thing that the unpacker does is not done here: it would turn on 5-level
- * paging where the processor has it. Linux takes the paging that it finds, so it runs with 4 levels, by which it reaches 64 TiB of
- * memory; a machine with more is entered packed.
+ * A kernel is entered in one of two ways. Packed, at the bzImage's 64-bit entry, it unpacks itself in the guest.
+ * Unpacked here, it is entered at the ELF file's entry (startup_64), in the state that its own unpacker leaves: the
+ * same registers, and all that it reads before it has its own page tables mapped one to one. One thing that the
+ * unpacker does is not done here: it would turn on 5-level paging where the processor has it. Linux takes the paging
+ * that it finds, so it runs with 4 levels, by which it reaches 64 TiB of memory; a machine with more is entered packed.
  */
 #define LINUX_BOOT_GDT         UINT64_C(0x500)
 #define LINUX_BOOT_ZERO_PAGE   UINT64_C(0x7000)

@@ -7,11 +7,13 @@
 #include <stdint.h>
 
 /*
- * Where a kernel names its own virtual addresses, so that it can run at others than it was linked for. The kernel's build puts lists
- * of such places behind the ELF file, before both are packed (arch/x86/tools/relocs.c; handle_relocations() in
- * arch/x86/boot/compressed/misc.c applies them):
+ * Where a kernel names its own virtual addresses, so that it can run at others than it was linked for. The kernel's
+ * build puts lists of such places behind the ELF file, before both are packed (arch/x86/tools/relocs.c;
+ * handle_relocations() in arch/x86/boot/compressed/misc.c applies them):
  *
- *   0, places of 64-bit addresses, 0, places to subtract from (32-bit; gone since Linux 6.15), 0, places of 32-bit addresses
+ *   0, places of 64-bit addresses,
+ *   0, places of 32-bit numbers to subtract from (this list is gone from the newest kernels),
+ *   0, places of 32-bit addresses
  *
  * A place is the low half of a virtual address as linked, whose high half is all ones.
  */
@@ -24,7 +26,7 @@ struct relocations {
 	struct relocation_list wide, inverse, narrow;
 };
 
-/* Splits the lists; no bytes are no relocations. -EBADMSG for anything else than the above. The lists point into bytes. */
+/* Splits the lists, which point into bytes; no bytes are no relocations. -EBADMSG for anything else. */
 int relocations_find(struct relocations *relocations, const uint8_t *bytes, size_t size);
 
 bool relocations_none(const struct relocations *relocations);

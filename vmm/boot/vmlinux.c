@@ -28,7 +28,7 @@ static int check_header(const Elf64_Ehdr *header, struct error *err)
 	return 0;
 }
 
-/* Moves *end to where the ELF file's tables end: that they and the segments do so is all that tells where the file ends. */
+/* Moves *end behind the ELF file's tables. Only they and the segments tell where the file ends. */
 static int find_end(const Elf64_Ehdr *header, size_t size, uint64_t *end, struct error *err)
 {
 	const struct range file = {0, size};

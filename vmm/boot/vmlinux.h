@@ -9,9 +9,9 @@
 #include "vmm/boot/relocate.h"
 
 /*
- * The kernel proper, as it is when unpacked (payload.h): an ELF file for x86-64 with its relocations behind it. Its segments are copied to where they
- * belong, and then it is entered; what a bzImage's own unpacker does in the guest (parse_elf() in arch/x86/boot/compressed/misc.c).
- * Everything in it comes from outside and is checked here, once.
+ * The kernel proper, as it is when unpacked (payload.h): an ELF file for x86-64 with its relocations behind it. Its
+ * segments are copied to where they belong, and then it is entered; what a bzImage's own unpacker does in the guest
+ * (parse_elf() in arch/x86/boot/compressed/misc.c). Everything in it comes from outside and is checked here, once.
  */
 enum { VMLINUX_SEGMENTS_MAX = 16 };
 
@@ -38,14 +38,16 @@ struct vmlinux {
 #define VMLINUX_ALIGNMENT (UINT64_C(2) << 20)
 
 /*
- * Takes an unpacked kernel apart that has size_max bytes in memory at the most (bzimage.init_size). EXIT_STATUS_IMAGE, -EBADMSG, saying what is wrong
- * with it, for anything that it would not be safe to load. vmlinux points into bytes. Any thread.
+ * Takes an unpacked kernel apart that has size_max bytes in memory at the most (bzimage.init_size).
+ * EXIT_STATUS_IMAGE, -EBADMSG, saying what is wrong with it, for anything that it would not be safe to load. vmlinux
+ * points into bytes. Any thread.
  */
 int vmlinux_parse(struct vmlinux *vmlinux, const uint8_t *bytes, size_t size, uint64_t size_max, struct error *err);
 
 /*
- * Copies the segments to an image of vmlinux->size bytes, for a virtual address that is delta above the one that it was linked for. The gaps and the
- * BSS stay as they are: Linux clears its BSS itself (clear_bss()), because its own unpacker leaves scraps there.
+ * Copies the segments to an image of vmlinux->size bytes, for a virtual address that is delta above the one that it
+ * was linked for. The gaps and the BSS stay as they are: Linux clears its BSS itself (clear_bss()), because its own
+ * unpacker leaves scraps there.
  */
 void vmlinux_load(const struct vmlinux *vmlinux, uint8_t *image, uint64_t delta);
 
