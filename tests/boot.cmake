@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 unit_test(cpio initramfs)
-unit_test(decompress decompress lz4 lzma zstd zlib)
+unit_test(decompress decompress bzip2 lz4 lzma lzo zstd zlib)
 unit_test(modules initramfs)
 unit_test(elf_needs initramfs)
 unit_test(library initramfs)

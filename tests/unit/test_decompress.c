@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/unit.h"
 
+#include <bzlib.h>
 #include <errno.h>
 #include <lz4.h>
 #include <lzma.h>
+#include <lzo/lzo1x.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -88,8 +90,57 @@ static size_t pack_lz4(const uint8_t *plain, size_t size, uint8_t *packed)
 	return used;
 }
 
+static size_t pack_bzip2(const uint8_t *plain, size_t size, uint8_t *packed)
+{
+	unsigned used = PACKED_MAX;
+
+	assert_int_equal(
+		BZ2_bzBuffToBuffCompress((char *)packed, &used, (char *)(uintptr_t)plain, (unsigned)size, 9, 0, 0),
+		BZ_OK);
+	return used;
+}
+
+static size_t put_number(uint8_t *at, uint32_t value)
+{
+	for (int i = 0; i < 4; i++)
+		at[i] = (uint8_t)(value >> (24 - 8 * i));
+	return 4;
+}
+
+/* As "lzop" does it: the header that version 1.04 writes, then blocks of 256 KiB at most, with a checksum of what is in them. */
+static size_t pack_lzo(const uint8_t *plain, size_t size, uint8_t *packed)
+{
+	static const uint8_t HEADER[] = {0x89, 'L',  'Z',  'O',  0,    '\r', '\n', 0x1a, '\n', /* magic */
+					 0x10, 0x40, 0x20, 0xa0, 0x09, 0x40,                   /* versions */
+					 1,    5,    0,    0,    0,    1, /* method, level, flags */
+					 0,    0,    0,    0,    0,    0,    0,    0,    0,
+					 0,    0,    0,                                /* mode, times */
+					 3,    'a',  'b',  'c',  1,    2,    3,    4}; /* name, checksum */
+	uint8_t *work = malloc(LZO1X_1_MEM_COMPRESS), *block = malloc(2 * PACKED_MAX);
+	size_t used = sizeof(HEADER);
+
+	assert_non_null(work);
+	assert_non_null(block);
+	memcpy(packed, HEADER, sizeof(HEADER));
+	for (size_t at = 0; at < size; at += 256 << 10) {
+		size_t length = size - at < 256 << 10 ? size - at : 256 << 10;
+		lzo_uint got;
+
+		assert_int_equal(lzo1x_1_compress(plain + at, length, block, &got, work), LZO_E_OK);
+		used += put_number(packed + used, (uint32_t)length);
+		used += put_number(packed + used, (uint32_t)(got < length ? got : length));
+		used += put_number(packed + used, lzo_adler32(1, plain + at, length));
+		assert_true(used + got + 4 <= PACKED_MAX);
+		memcpy(packed + used, got < length ? block : plain + at, got < length ? got : length);
+		used += got < length ? got : length;
+	}
+	free(work);
+	free(block);
+	return used + put_number(packed + used, 0);
+}
+
 typedef size_t pack_function(const uint8_t *plain, size_t size, uint8_t *packed);
-static pack_function *const PACKERS[] = {pack_xz, pack_zstd, pack_gzip, pack_lzma, pack_lz4};
+static pack_function *const PACKERS[] = {pack_xz, pack_zstd, pack_gzip, pack_lzma, pack_lz4, pack_bzip2, pack_lzo};
 enum { PACKER_COUNT = sizeof(PACKERS) / sizeof(PACKERS[0]) };
 
 static int setup(void **state)
@@ -201,7 +252,7 @@ static void a_buffer_with_room_is_filled(void **state)
 	}
 }
 
-/* xz and gzip tell a changed byte; zstd's checksum is optional, the others have none. */
+/* These tell a changed byte; zstd's checksum is optional, the others have none. */
 static void damage_is_refused(void **state)
 {
 	struct sample *sample = *state;
@@ -209,7 +260,8 @@ static void damage_is_refused(void **state)
 	for (size_t i = 0; i < PACKER_COUNT; i++) {
 		struct buf out = {0};
 
-		if (PACKERS[i] != pack_xz && PACKERS[i] != pack_gzip)
+		if (PACKERS[i] != pack_xz && PACKERS[i] != pack_gzip && PACKERS[i] != pack_bzip2 &&
+		    PACKERS[i] != pack_lzo)
 			continue;
 		sample->packed_size = PACKERS[i](sample->plain, PLAIN_SIZE, sample->packed);
 		sample->packed[sample->packed_size / 2] ^= 0x55;

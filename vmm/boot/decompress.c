@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmm/boot/decompress.h"
 
+#include <bzlib.h>
 #include <errno.h>
 #include <lz4.h>
 #include <lzma.h>
+#include <lzo/lzo1x.h>
 #include <string.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -160,6 +162,40 @@ static int unpack_gzip(const uint8_t *packed, size_t size, size_t limit, struct 
 	return code;
 }
 
+static int unpack_bzip2(const uint8_t *packed, size_t size, size_t limit, struct buf *out)
+{
+	bz_stream stream = {0};
+	size_t start = out->size;
+	int state = BZ_OK;
+	int code = BZ2_bzDecompressInit(&stream, 0, 0) == BZ_OK ? 0 : -ENOMEM;
+
+	if (size > UINT32_MAX) { /* as zlib */
+		BZ2_bzDecompressEnd(&stream);
+		return -EFBIG;
+	}
+	stream.next_in = (char *)(uintptr_t)packed;
+	stream.avail_in = (unsigned)size;
+	while (code == 0 && state != BZ_STREAM_END) {
+		size_t room;
+
+		stream.next_out = (char *)chunk_begin(out, start, limit, &room);
+		stream.avail_out = (unsigned)room;
+		if (stream.next_out == NULL) {
+			code = -ENOMEM;
+			break;
+		}
+		state = BZ2_bzDecompress(&stream);
+		code = chunk_end(out, start, limit, stream.avail_out);
+		if (state == BZ_MEM_ERROR)
+			code = -ENOMEM;
+		/* with room left and nothing more to take, the rest is missing */
+		else if (state != BZ_STREAM_END && (state != BZ_OK || (stream.avail_in == 0 && stream.avail_out > 0)))
+			code = -EBADMSG;
+	}
+	BZ2_bzDecompressEnd(&stream);
+	return code;
+}
+
 /*
  * LZ4's legacy frame, which is the one that Linux packs kernels in (lz4_Frame_format.md, "Legacy frame"): blocks of at most 8 MiB
  * unpacked, each behind its packed size. Nothing marks the end, and another frame may follow.
@@ -199,6 +235,108 @@ static int unpack_lz4(const uint8_t *packed, size_t size, size_t limit, struct b
 	return 0;
 }
 
+/* What is left of a packed file: numbers are big-endian. */
+struct reader {
+	const uint8_t *at;
+	size_t left;
+	bool failed; /* more was asked for than there is */
+};
+
+static const uint8_t *take(struct reader *reader, size_t size)
+{
+	const uint8_t *at = reader->at;
+
+	if (reader->failed || size > reader->left) {
+		reader->failed = true;
+		return NULL;
+	}
+	reader->at += size;
+	reader->left -= size;
+	return at;
+}
+
+static uint32_t take_number(struct reader *reader, size_t size)
+{
+	const uint8_t *at = take(reader, size);
+	uint32_t value = 0;
+
+	for (size_t i = 0; at != NULL && i < size; i++)
+		value = value << 8 | at[i];
+	return value;
+}
+
+/* Checksums that lzop puts before its blocks: of the plain bytes, and of the packed ones. */
+enum { LZO_ADLER32_D = 1, LZO_ADLER32_C = 2, LZO_CRC32_D = 0x100, LZO_CRC32_C = 0x200, LZO_FILTER = 0x800 };
+
+/* lzop's header, which only its own source describes; returns its flags. */
+static uint32_t take_lzo_header(struct reader *reader)
+{
+	enum { MAGIC = 9, VERSIONS = 4, MODE_AND_TIME = 8, CHECKSUM = 4, WITH_LEVEL = 0x940 };
+	uint32_t version, flags;
+
+	take(reader, MAGIC);
+	version = take_number(reader, 2);
+	take(reader, VERSIONS + 1); /* of the library and needed, then the method */
+	if (version >= WITH_LEVEL)
+		take(reader, 1);
+	flags = take_number(reader, 4);
+	if ((flags & LZO_FILTER) != 0)
+		take(reader, 4);
+	take(reader, MODE_AND_TIME);
+	if (version >= WITH_LEVEL)
+		take(reader, 4);              /* the time's high half */
+	take(reader, take_number(reader, 1)); /* the file's name */
+	take(reader, CHECKSUM);
+	return flags;
+}
+
+static int unpack_lzo_block(struct reader *reader, uint32_t flags, uint32_t length, struct buf *out)
+{
+	uint32_t packed_length = take_number(reader, 4), checksum;
+	lzo_uint got = length;
+	const uint8_t *packed;
+	uint8_t *to;
+
+	checksum = (flags & LZO_ADLER32_D) != 0 ? take_number(reader, 4) : 0;
+	take(reader, (flags & LZO_CRC32_D) != 0 ? 4 : 0);
+	/* a block that does not get smaller is stored as it is */
+	if (packed_length < length)
+		take(reader, ((flags & LZO_ADLER32_C) != 0 ? 4 : 0) + ((flags & LZO_CRC32_C) != 0 ? 4 : 0));
+	packed = take(reader, packed_length);
+	if (packed == NULL || packed_length > length)
+		return -EBADMSG;
+	to = buf_extend(out, length);
+	if (to == NULL)
+		return -ENOMEM;
+	if (packed_length == length)
+		memcpy(to, packed, length);
+	else if (lzo1x_decompress_safe(packed, packed_length, to, &got, NULL) != LZO_E_OK || got != length)
+		return -EBADMSG;
+	return (flags & LZO_ADLER32_D) != 0 && lzo_adler32(1, to, length) != checksum ? -EBADMSG : 0;
+}
+
+/* The program lzop's format: a header, then blocks behind their sizes, at last a size of 0. */
+static int unpack_lzo(const uint8_t *packed, size_t size, size_t limit, struct buf *out)
+{
+	struct reader reader = {packed, size, false};
+	uint32_t flags = take_lzo_header(&reader);
+	size_t start = out->size;
+	int code = 0;
+
+	while (code == 0) {
+		uint32_t length = take_number(&reader, 4);
+
+		if (reader.failed)
+			return -EBADMSG;
+		if (length == 0)
+			return 0;
+		if (length > limit - (out->size - start))
+			return -EFBIG;
+		code = unpack_lzo_block(&reader, flags, length, out);
+	}
+	return code;
+}
+
 static int take_as_is(const uint8_t *bytes, size_t size, size_t limit, struct buf *out)
 {
 	if (size > limit)
@@ -217,7 +355,9 @@ int decompress(const uint8_t *packed, size_t size, size_t limit, struct buf *out
 		{{0xfd, '7', 'z', 'X', 'Z', 0}, 6, unpack_xz}, /* xz file format 1.2 §2.1.1.1 */
 		{{0x28, 0xb5, 0x2f, 0xfd}, 4, unpack_zstd},    /* RFC 8878 §3.1.1 */
 		{{0x1f, 0x8b}, 2, unpack_gzip},                /* RFC 1952 §2.3.1 */
+		{{'B', 'Z', 'h'}, 3, unpack_bzip2},
 		{{0x02, 0x21, 0x4c, 0x18}, 4, unpack_lz4},
+		{{0x89, 'L', 'Z', 'O', 0, 0x0d}, 6, unpack_lzo},
 		{{0x5d, 0, 0},
 		 3,
 		 unpack_lzma}, /* the properties of every lzma(1) level, then a dictionary of 64 KiB or more */

@@ -8,7 +8,7 @@
 #include "vmm/base/buf.h"
 
 /*
- * Unpacks a file that may be packed by xz, zstd, gzip, lz4 (its legacy frame) or lzma, told apart by the first bytes and not by the
+ * Unpacks a file that may be packed by xz, zstd, gzip, bzip2, lz4 (its legacy frame), lzo (lzop) or lzma, told apart by the first bytes and not by the
  * name; anything else is taken as it is. Appends at most limit bytes to out. lz4 and lzma have no checksum, and lz4 no
  * end mark either.
  *

@@ -18,18 +18,17 @@ enum {
  * puts it (scripts/Makefile.lib, size_append), and their unpackers would take it for damage.
  */
 static const struct format {
-	const char *name;
 	uint8_t magic[6];
 	uint8_t length;
-	bool size_appended, unpackable;
+	bool size_appended;
 } FORMATS[] = {
-	{"gzip", {0x1f, 0x8b}, 2, false, true},
-	{"xz", {0xfd, '7', 'z', 'X', 'Z', 0}, 6, true, true},
-	{"zstd", {0x28, 0xb5, 0x2f, 0xfd}, 4, true, true},
-	{"lz4", {0x02, 0x21, 0x4c, 0x18}, 4, true, true},
-	{"lzma", {0x5d, 0, 0}, 3, true, true},
-	{"bzip2", {'B', 'Z', 'h'}, 3, true, false},
-	{"lzo", {0x89, 'L', 'Z', 'O'}, 4, true, false},
+	{{0x1f, 0x8b}, 2, false},                  /* gzip */
+	{{0xfd, '7', 'z', 'X', 'Z', 0}, 6, true},  /* xz */
+	{{0x28, 0xb5, 0x2f, 0xfd}, 4, true},       /* zstd */
+	{{0x02, 0x21, 0x4c, 0x18}, 4, true},       /* lz4 */
+	{{0x5d, 0, 0}, 3, true},                   /* lzma */
+	{{'B', 'Z', 'h'}, 3, true},                /* bzip2 */
+	{{0x89, 'L', 'Z', 'O', 0, 0x0d}, 6, true}, /* lzo */
 };
 
 static const struct format *format_of(const uint8_t *packed)
@@ -59,11 +58,10 @@ static int unpack(const struct bzimage *image, const struct buf *packed, struct 
 	size_t start = out->size;
 	int code;
 
-	if (format == NULL || !format->unpackable)
+	if (format == NULL)
 		return error_set(err, EXIT_STATUS_IMAGE, ENOTSUP,
-				 "--kernel %s: its payload is packed by %s, which spmvm "
-				 "does not unpack",
-				 image->path, format == NULL ? "an unknown program" : format->name);
+				 "--kernel %s: its payload is packed by a program that spmvm does not know",
+				 image->path);
 	/* what is unpacked has to fit where the kernel itself would unpack it */
 	if (told > PAYLOAD_UNPACKED_MAX || told > image->init_size)
 		return bad_payload(image, -EFBIG, err);

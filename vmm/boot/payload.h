@@ -16,7 +16,7 @@
 
 /*
  * Appends the unpacked payload to out. EXIT_STATUS_IMAGE, after which out has the size that it had: -ENOENT when the header names no
- * payload, -ENOTSUP for a format that we do not unpack (the text names it: bzip2 or lzo), -EBADMSG when it is damaged, -EFBIG, -ENOMEM. Any thread.
+ * payload, -ENOTSUP for an unknown format, -EBADMSG when it is damaged, -EFBIG, -ENOMEM. Any thread.
  */
 int payload_unpack(const struct bzimage *image, struct buf *out, struct error *err);
 
