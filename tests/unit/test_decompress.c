@@ -76,9 +76,10 @@ static size_t pack_lzma(const uint8_t *plain, size_t size, uint8_t *packed)
 /* The legacy frame of "lz4 -l": a magic number, then each block behind its packed size. */
 static size_t pack_lz4(const uint8_t *plain, size_t size, uint8_t *packed)
 {
-	size_t used = 4;
+	static const uint8_t MAGIC[] = {0x02, 0x21, 0x4c, 0x18};
+	size_t used = sizeof(MAGIC);
 
-	memcpy(packed, "\x02\x21\x4c\x18", 4);
+	memcpy(packed, MAGIC, sizeof(MAGIC));
 	if (size > 0) {
 		int length = LZ4_compress_default((const char *)plain, (char *)packed + 8, (int)size, PACKED_MAX - 8);
 

@@ -73,7 +73,7 @@ static void no_relocations_are_none(void **state)
 
 enum { DATA = sizeof(Elf64_Ehdr), TEXT = DATA + sizeof(Elf64_Phdr) };
 #define FIELD(type, field) offsetof(type, field), sizeof(((type *)NULL)->field)
-#define SEGMENT(at, field) (at) + FIELD(Elf64_Phdr, field)
+#define PHDR(field)        FIELD(Elf64_Phdr, field)
 
 static void a_spoilt_field_is_refused(void **state)
 {
@@ -99,25 +99,25 @@ static void a_spoilt_field_is_refused(void **state)
 		{FIELD(Elf64_Ehdr, e_entry), KERNEL_PHYSICAL - 1, "its entry is out of bounds"},
 		{FIELD(Elf64_Ehdr, e_entry), KERNEL_PHYSICAL + KERNEL_TEXT_SIZE, "its entry is out of bounds"},
 		{FIELD(Elf64_Ehdr, e_entry), KERNEL_VIRTUAL, "its entry is out of bounds"},
-		{SEGMENT(TEXT, p_type), PT_NOTE, "it is not linked for where Linux runs|its entry is out of bounds"},
-		{SEGMENT(TEXT, p_offset), KERNEL_FILE_SIZE - KERNEL_TEXT_SIZE + 1, "a segment is out of bounds"},
-		{SEGMENT(TEXT, p_offset), UINT64_MAX, "a segment is out of bounds"},
-		{SEGMENT(TEXT, p_filesz), UINT64_MAX, "a segment is out of bounds"},
-		{SEGMENT(TEXT, p_filesz), KERNEL_TEXT_SIZE + 1, "a segment is larger in the file than in memory"},
-		{SEGMENT(TEXT, p_memsz), KERNEL_DATA_OFFSET + 1, "two segments overlap"},
-		{SEGMENT(TEXT, p_memsz), UINT64_MAX, "a segment's address is out of bounds"},
-		{SEGMENT(TEXT, p_paddr), UINT64_MAX, "a segment's address is out of bounds"},
-		{SEGMENT(TEXT, p_paddr), KERNEL_PHYSICAL + 4096, "it is not linked for where Linux runs"},
-		{SEGMENT(TEXT, p_paddr), KERNEL_PHYSICAL + KERNEL_DATA_OFFSET, "two segments overlap"},
-		{SEGMENT(TEXT, p_paddr), 0, "it is larger than the header of its bzImage says"},
-		{SEGMENT(TEXT, p_vaddr), KERNEL_VIRTUAL + 4096, "it is not linked for where Linux runs"},
-		{SEGMENT(TEXT, p_vaddr), KERNEL_PHYSICAL, "it is not linked for where Linux runs"},
-		{SEGMENT(TEXT, p_vaddr), 0xffffffffc0000000, "it is not linked for where Linux runs"},
-		{SEGMENT(TEXT, p_vaddr), 0xffffffffbfe00000, "it is not linked for where Linux runs"},
-		{SEGMENT(TEXT, p_align), 4096, "a segment is not aligned to 2 MiB"},
-		{SEGMENT(DATA, p_memsz), KERNEL_SIZE - KERNEL_DATA_OFFSET + 1,
+		{TEXT + PHDR(p_type), PT_NOTE, "it is not linked for where Linux runs|its entry is out of bounds"},
+		{TEXT + PHDR(p_offset), KERNEL_FILE_SIZE - KERNEL_TEXT_SIZE + 1, "a segment is out of bounds"},
+		{TEXT + PHDR(p_offset), UINT64_MAX, "a segment is out of bounds"},
+		{TEXT + PHDR(p_filesz), UINT64_MAX, "a segment is out of bounds"},
+		{TEXT + PHDR(p_filesz), KERNEL_TEXT_SIZE + 1, "a segment is larger in the file than in memory"},
+		{TEXT + PHDR(p_memsz), KERNEL_DATA_OFFSET + 1, "two segments overlap"},
+		{TEXT + PHDR(p_memsz), UINT64_MAX, "a segment's address is out of bounds"},
+		{TEXT + PHDR(p_paddr), UINT64_MAX, "a segment's address is out of bounds"},
+		{TEXT + PHDR(p_paddr), KERNEL_PHYSICAL + 4096, "it is not linked for where Linux runs"},
+		{TEXT + PHDR(p_paddr), KERNEL_PHYSICAL + KERNEL_DATA_OFFSET, "two segments overlap"},
+		{TEXT + PHDR(p_paddr), 0, "it is larger than the header of its bzImage says"},
+		{TEXT + PHDR(p_vaddr), KERNEL_VIRTUAL + 4096, "it is not linked for where Linux runs"},
+		{TEXT + PHDR(p_vaddr), KERNEL_PHYSICAL, "it is not linked for where Linux runs"},
+		{TEXT + PHDR(p_vaddr), 0xffffffffc0000000, "it is not linked for where Linux runs"},
+		{TEXT + PHDR(p_vaddr), 0xffffffffbfe00000, "it is not linked for where Linux runs"},
+		{TEXT + PHDR(p_align), 4096, "a segment is not aligned to 2 MiB"},
+		{DATA + PHDR(p_memsz), KERNEL_SIZE - KERNEL_DATA_OFFSET + 1,
 		 "it is larger than the header of its bzImage says"},
-		{SEGMENT(DATA, p_memsz), 32, "a segment is larger in the file than in memory"},
+		{DATA + PHDR(p_memsz), 32, "a segment is larger in the file than in memory"},
 		{KERNEL_RELOCATIONS_AT, 4, 1, "its relocations are damaged"},
 		{KERNEL_RELOCATIONS_AT + 4, 4, 0, "its relocations are damaged"},
 		{KERNEL_RELOCATIONS_AT + 4, 4, 0x81000000 + KERNEL_SIZE - 7, "a relocation is out of bounds"},

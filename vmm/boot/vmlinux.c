@@ -143,7 +143,7 @@ static int take_image(struct vmlinux *vmlinux, const struct placed *segments, ui
 
 int vmlinux_parse(struct vmlinux *vmlinux, const uint8_t *bytes, size_t size, uint64_t size_max, struct error *err)
 {
-	struct placed segments[VMLINUX_SEGMENTS_MAX];
+	struct placed segments[VMLINUX_SEGMENTS_MAX] = {0};
 	uint64_t end = sizeof(Elf64_Ehdr);
 	Elf64_Ehdr header;
 	int code;
