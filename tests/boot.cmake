@@ -13,3 +13,6 @@ unit_test(linux_boot boot)
 unit_test(relocate boot)
 unit_test(vmlinux boot)
 unit_test(kaslr boot)
+unit_test(kernel_cache kernel_cache)
+target_link_options(test_kernel_cache PRIVATE -Wl,--wrap=clock_gettime,--wrap=flock,--wrap=fstatfs,--wrap=write
+                    -Wl,--wrap=nettle_sha256_update)
