@@ -374,6 +374,7 @@ static int fill_boot(struct config *config, const struct config_raw *raw, struct
 			"--initrd %s: %s goes into the built-in initramfs, which --initrd replaces; use one of them",
 			raw->initrd, other);
 	config->kernel = raw->kernel;
+	config->kernel_cache = raw->kernel_cache;
 	config->initrd = raw->initrd;
 	config->append = raw->append;
 	config->modules = raw->modules;

@@ -179,6 +179,7 @@ struct config_raw {
 	uint32_t cpus;                                           /* 0 when not given */
 	uint64_t maxmem;                                         /* 0 when not given */
 	const char *kernel, *initrd, *append, *modules, *script; /* NULL when not given */
+	const char *kernel_cache;                                /* a folder, "off", or NULL when not given */
 	enum serial_mode serial;
 	const char *serial_path; /* of SERIAL_FILE */
 	enum log_level log_level;
@@ -247,6 +248,7 @@ struct config {
 	uint64_t room;    /* what --maxmem leaves for hotplug; 0 when there is none */
 	uint64_t hotplug; /* bytes of the room that the guest is asked to take at the start */
 	const char *kernel, *initrd, *append, *modules, *script; /* borrowed; NULL when not given */
+	const char *kernel_cache;                                /* a folder, "off", or NULL for the user's own one */
 	const char *const *files;                                /* heap array, owned; strings borrowed */
 	size_t file_count;
 	char *const *command;  /* to run in the guest on the host's files; borrowed; NULL when there is none */

@@ -189,6 +189,11 @@ int option_kernel_unpack(struct options *options, const char *argument, struct e
 	return code;
 }
 
+int option_kernel_cache(struct options *options, const char *argument, struct error *err)
+{
+	return enter_text(&options->raw.kernel_cache, argument, "a folder, or off,", err);
+}
+
 int option_initrd(struct options *options, const char *argument, struct error *err)
 {
 	return enter_text(&options->raw.initrd, argument, "an initramfs", err);

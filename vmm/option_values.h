@@ -21,6 +21,7 @@ int option_accel(struct options *options, const char *argument, struct error *er
 int option_maxmem(struct options *options, const char *argument, struct error *err);
 int option_hotplug(struct options *options, const char *argument, struct error *err);
 int option_kernel(struct options *options, const char *argument, struct error *err);
+int option_kernel_cache(struct options *options, const char *argument, struct error *err);
 int option_initrd(struct options *options, const char *argument, struct error *err);
 int option_append(struct options *options, const char *argument, struct error *err);
 int option_modules(struct options *options, const char *argument, struct error *err);

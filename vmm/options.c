@@ -34,6 +34,7 @@ static const struct option OPTIONS[] = {
 	{"config", "FILE", SCOPE_BOTH, false, option_config},
 	{"kernel", "FILE", SCOPE_ALL, false, option_kernel},
 	{"kernel-unpack", "on or off", SCOPE_BOTH, false, option_kernel_unpack},
+	{"kernel-cache", "DIR or off", SCOPE_BOTH, false, option_kernel_cache},
 	{"initrd", "FILE", SCOPE_BOTH, false, option_initrd},
 	{"append", "TEXT", SCOPE_BOTH, false, option_append},
 	{"modules", "DIR", SCOPE_ALL, false, option_modules},

@@ -111,6 +111,8 @@ static const char BOOT[] =
 	"  --kernel FILE                  a bzImage; default: the newest /boot/vmlinuz-*\n"
 	"  --kernel-unpack on|off         unpack the kernel before the start, which is faster, and place it\n"
 	"                                 at random (--append nokaslr: not); off: it does both; default on\n"
+	"  --kernel-cache DIR|off         where unpacked kernels are kept, at most 4 and 1G, those used last;\n"
+	"                                 default: spmvm in $XDG_CACHE_HOME or ~/.cache\n"
 	"  --initrd FILE                  an initramfs; default: one is built with a shell and SPM's modules\n"
 	"  --append TEXT                  added to the kernel's command line\n"
 	"  --modules DIR                  where the built initramfs's modules come from; default: those of\n"

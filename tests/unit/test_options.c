@@ -352,12 +352,13 @@ static void boot(void **state)
 {
 	struct parsed p =
 		parsed("--kernel=k --initrd i --append quiet~x=1 --modules m --script s --file /a --file=/a:/b "
-		       "--module ext4,nls_utf8 --module crc32c-intel "
+		       "--module ext4,nls_utf8 --module crc32c-intel --kernel-cache /c "
 		       "--serial file:/tmp/log --log debug --force");
 	const struct config_raw *raw = &p.options.raw;
 
 	(void)state;
 	assert_string_equal(raw->kernel, "k");
+	assert_string_equal(raw->kernel_cache, "/c");
 	assert_string_equal(raw->initrd, "i");
 	assert_string_equal(raw->append, "quiet x=1");
 	assert_string_equal(raw->modules, "m");
@@ -415,6 +416,9 @@ static void bad_boot(void **state)
 {
 	(void)state;
 	assert_refused("--kernel=", "--kernel '': the value is empty; name a bzImage or leave the option out");
+	assert_refused("--kernel-cache=",
+		       "--kernel-cache '': the value is empty; name a folder, or off, or leave the option out");
+	assert_refused("--kernel-cache /c --kernel-cache off", "--kernel-cache is given twice; give it once");
 	assert_refused("--initrd=", "--initrd '': the value is empty; name an initramfs or leave the option out");
 	assert_refused("--modules=",
 		       "--modules '': the value is empty; name a folder of kernel modules or leave the option out");
@@ -513,11 +517,12 @@ static void help_fits_the_screen(void **state)
 static void help_and_parser_know_the_same_options(void **state)
 {
 	static const char *const NAMES[] = {
-		"--mem ",    "--spm ",    "--maxmem ",  "--cpus ",    "--numa ",    "--distance ",
-		"--kernel ", "--initrd ", "--append ",  "--modules ", "--module ",  "--script ",
-		"--file ",   "--serial ", "--force ",   "--format ",  "--tables ",  "--phys-bits ",
-		"--log ",    "--help,",   "--version ", "--rw ",      "--timeout ", "--console ",
-		"--perf ",   "--accel ",  "--hmat ",    "--config ",  "--diff ",    "--kernel-unpack "};
+		"--mem ",         "--spm ",    "--maxmem ",  "--cpus ",    "--numa ",    "--distance ",
+		"--kernel ",      "--initrd ", "--append ",  "--modules ", "--module ",  "--script ",
+		"--file ",        "--serial ", "--force ",   "--format ",  "--tables ",  "--phys-bits ",
+		"--log ",         "--help,",   "--version ", "--rw ",      "--timeout ", "--console ",
+		"--perf ",        "--accel ",  "--hmat ",    "--config ",  "--diff ",    "--kernel-unpack ",
+		"--kernel-cache "};
 	char *help = help_text();
 
 	(void)state;
