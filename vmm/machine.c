@@ -383,29 +383,39 @@ static int build(struct machine *machine, struct error *err)
 	code = open_backends(machine, err);
 	if (code == 0)
 		code = kvm_create_vm(machine->kvm, err);
-	if (code == 0)
+	if (code == 0) {
+		stages_mark(machine->stages, STAGE_VM);
 		code = map_memory(machine, err);
+	}
 	if (code == 0)
 		code = map_hotplug(machine, err);
-	if (code == 0)
+	if (code == 0) {
+		stages_mark(machine->stages, STAGE_MEMORY);
 		machine_watch_memory(machine);
+	}
 	if (code == 0)
 		code = populate_memory(machine, err);
 	if (code == 0)
 		code = machine_report_placement(machine, err);
 	if (code == 0)
 		code = write_tables(machine, err);
-	if (code == 0)
+	if (code == 0) {
+		stages_mark(machine->stages, STAGE_POPULATED);
 		code = list_shared_memory(machine, err);
+	}
 	if (code == 0)
 		code = plug_devices(machine, err);
-	if (code == 0)
+	if (code == 0) {
+		stages_mark(machine->stages, STAGE_DEVICES);
 		code = create_vcpus(machine, err);
+	}
+	if (code == 0)
+		stages_mark(machine->stages, STAGE_VCPUS);
 	return code;
 }
 
 int machine_new(struct machine **machine, const struct board *board, struct kvm_vm *kvm, struct console *console,
-		struct workbench *workbench, const struct log *log, struct error *err)
+		struct workbench *workbench, struct stages *stages, const struct log *log, struct error *err)
 {
 	struct machine *self = calloc(1, sizeof(*self));
 	int code;
@@ -416,6 +426,7 @@ int machine_new(struct machine **machine, const struct board *board, struct kvm_
 	self->kvm = kvm;
 	self->console = console;
 	self->workbench = workbench;
+	self->stages = stages;
 	self->log = log;
 	self->hotplug.fd = -1;
 	self->wake_fd = -1;

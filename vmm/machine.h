@@ -7,6 +7,7 @@
 
 #include "vmm/base/error.h"
 #include "vmm/base/log.h"
+#include "vmm/base/stages.h"
 #include "vmm/board.h"
 #include "vmm/boot/linux_boot.h"
 #include "vmm/console.h"
@@ -35,11 +36,11 @@ enum stop_cause {
 
 /*
  * Builds the machine: backends opened, mapped and populated, memslots registered, ACPI tables written, devices on their buses, vcpus created. board,
- * console, workbench (of the configuration's command; NULL without one) and log are borrowed and outlive the machine; kvm (opened by kvm_open()) too, and machine_free() closes it, since the VM must be gone
+ * console, workbench (of the configuration's command; NULL without one), stages (marked from STAGE_VM to STAGE_VCPUS, and STAGE_RUN by machine_run()) and log are borrowed and outlive the machine; kvm (opened by kvm_open()) too, and machine_free() closes it, since the VM must be gone
  * before its memory. EXIT_STATUS_HOST. On success the caller owns *machine.
  */
 int machine_new(struct machine **machine, const struct board *board, struct kvm_vm *kvm, struct console *console,
-		struct workbench *workbench, const struct log *log, struct error *err);
+		struct workbench *workbench, struct stages *stages, const struct log *log, struct error *err);
 
 /* Stops and joins what runs, undoes everything in reverse order. Takes NULL. */
 void machine_free(struct machine *machine);

@@ -87,11 +87,10 @@ static void *vcpu_thread(void *argument)
 	int code;
 
 	if (self->vcpu.index == 0) {
-		struct timespec now;
-
-		clock_gettime(CLOCK_MONOTONIC, &now);
+		stages_mark(machine->stages, STAGE_RUN);
+		stages_log(machine->stages, machine->log);
 		log_debug(machine->log, "first KVM_RUN at %" PRIu64 " ns of CLOCK_MONOTONIC",
-			  (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec);
+			  machine->stages->at[STAGE_RUN]);
 	}
 	while (!machine_is_stopping(machine)) {
 		code = machine_run_vcpu(self, &exit, &err);

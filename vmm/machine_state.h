@@ -36,6 +36,7 @@ struct machine {
 	struct kvm_vm *kvm;
 	struct console *console;
 	struct workbench *workbench; /* of a command; NULL without one */
+	struct stages *stages;
 	const struct log *log;
 
 	struct mem_backend *backends; /* of every --mem, then of every --spm */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "vmm/base/error.h"
+#include "vmm/base/stages.h"
 #include "vmm/config.h"
 #include "vmm/doctor.h"
 #include "vmm/host_nodes.h"
@@ -63,7 +64,7 @@ static int describe(struct config *config, struct options *options, struct error
 	return code;
 }
 
-static int perform(struct options *options, int *status, struct error *err)
+static int perform(struct options *options, struct stages *stages, int *status, struct error *err)
 {
 	struct config config;
 	int code;
@@ -92,10 +93,11 @@ static int perform(struct options *options, int *status, struct error *err)
 	code = describe(&config, options, err);
 	if (code < 0)
 		return code;
+	stages_mark(stages, STAGE_CONFIG);
 	if (options->command == COMMAND_PLAN)
 		code = plan_machine(&config, options->plan_format, options->plan_tables, stdout, err);
 	else
-		code = run_machine(&config, status, err);
+		code = run_machine(&config, stages, status, err);
 	config_release(&config);
 	return code;
 }
@@ -103,14 +105,17 @@ static int perform(struct options *options, int *status, struct error *err)
 int main(int argc, char *argv[])
 {
 	int status = EXIT_STATUS_OK;
+	struct stages stages = {0};
 	struct options options;
 	struct error err;
 	int code;
 
+	stages_mark(&stages, STAGE_MAIN);
 	keep_streams();
 	code = options_parse(&options, argc, argv, &err);
 	if (code == 0) {
-		code = perform(&options, &status, &err);
+		stages_mark(&stages, STAGE_OPTIONS);
+		code = perform(&options, &stages, &status, &err);
 		options_release(&options);
 	}
 	if (code == 0 && fflush(stdout) != 0)

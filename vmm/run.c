@@ -30,6 +30,7 @@ enum { OWN_MODULES_MAX = 32 }; /* what choose_modules() finds without the user *
 struct run {
 	const struct config *config;
 	struct log log;
+	struct stages *stages;
 	struct console console;
 	struct workbench workbench; /* of a command */
 	struct kvm_vm kvm;
@@ -285,10 +286,14 @@ static int run_all(struct run *run, int *status, struct error *err)
 		log_warn(&run->log, "%s", run->config->warnings[i]);
 	/* cheap checks of the user's files first: they fail before any memory is asked for */
 	code = open_kernel(run, err);
-	if (code == 0)
+	if (code == 0) {
+		stages_mark(run->stages, STAGE_KERNEL);
 		code = kvm_open(&run->kvm, NULL, err);
-	if (code == 0)
+	}
+	if (code == 0) {
+		stages_mark(run->stages, STAGE_KVM);
 		code = check_backend(run, err);
+	}
 	if (code == 0)
 		code = make_board(run, err);
 	if (code == 0)
@@ -297,22 +302,29 @@ static int run_all(struct run *run, int *status, struct error *err)
 		code = open_streams(run, err);
 	if (code == 0 && !run->config->keep_packed)
 		kernel_unpack_start(&run->unpack, &run->kernel);
-	if (code == 0)
+	if (code == 0) {
+		stages_mark(run->stages, STAGE_BOARD);
 		code = run->config->initrd != NULL ? open_initrd(run, err) : build_initrd(run, err);
-	if (code == 0)
+	}
+	if (code == 0) {
+		stages_mark(run->stages, STAGE_INITRAMFS);
 		code = machine_new(&run->machine, run->board, &run->kvm, &run->console,
-				   run->config->command != NULL ? &run->workbench : NULL, &run->log, err);
+				   run->config->command != NULL ? &run->workbench : NULL, run->stages, &run->log, err);
+	}
 	if (code == 0)
 		code = load(run, err);
-	if (code == 0)
+	if (code == 0) {
+		stages_mark(run->stages, STAGE_LOADED);
 		code = machine_run(run->machine, status, err);
+	}
 	return code;
 }
 
-int run_machine(const struct config *config, int *status, struct error *err)
+int run_machine(const struct config *config, struct stages *stages, int *status, struct error *err)
 {
 	struct run run = {
 		.config = config,
+		.stages = stages,
 		.log = {.level = config->log_level, .fd = STDERR_FILENO, .raw_terminal = &run.console.raw},
 		.console = {.in = -1, .out = -1},
 		.kernel = {.fd = -1},

@@ -20,6 +20,7 @@ struct run {
 	int status; /* -1 unless it ended */
 	int code;
 	struct error err;
+	struct stages stages;
 	char told[TOLD_MAX]; /* what was written to stderr */
 };
 
@@ -41,7 +42,8 @@ static inline void run_release(struct run *run)
 
 /* Calls run_machine(), or a test's function around it, with stderr caught and the signals' mask kept. */
 static inline void run_config(struct run *run, const struct config *config,
-			      int (*call)(const struct config *config, int *status, struct error *err))
+			      int (*call)(const struct config *config, struct stages *stages, int *status,
+					  struct error *err))
 {
 	int told[2], before = dup(STDERR_FILENO);
 	sigset_t signals;
@@ -50,7 +52,7 @@ static inline void run_config(struct run *run, const struct config *config,
 	assert_int_equal(pipe2(told, O_CLOEXEC | O_NONBLOCK), 0);
 	pthread_sigmask(SIG_SETMASK, NULL, &signals);
 	dup2(told[1], STDERR_FILENO);
-	run->code = call(config, &run->status, &run->err);
+	run->code = call(config, &run->stages, &run->status, &run->err);
 	dup2(before, STDERR_FILENO);
 	pthread_sigmask(SIG_SETMASK, &signals, NULL);
 	got = read(told[0], run->told, sizeof(run->told) - 1);

@@ -229,7 +229,7 @@ static size_t entries_in(const char *folder)
 	return count;
 }
 
-static int counted_run(const struct config *config, int *status, struct error *err)
+static int counted_run(const struct config *config, struct stages *stages, int *status, struct error *err)
 {
 	int code;
 
@@ -237,7 +237,7 @@ static int counted_run(const struct config *config, int *status, struct error *e
 	now.failed = NULL;
 	now.live_count = 0;
 	now.counting = true;
-	code = run_machine(config, status, err);
+	code = run_machine(config, stages, status, err);
 	now.counting = false;
 	return code;
 }

@@ -71,6 +71,21 @@ static void each_end_has_its_status(void **state)
 		   "the registers of vcpu 0; byte 0 read\n");
 }
 
+/* Whoever reads the stages can count on all that belong to a run, in their order. */
+static void each_stage_is_marked(void **state)
+{
+	struct fake_step step = stop_of(KVM_EXIT_KIND_RESET);
+	struct run run;
+
+	(void)state;
+	fake_kvm_reset();
+	run = run_steps("--cpus 2 --spm size=2M,node=1", &step, 1);
+	assert_int_equal(run.code, 0);
+	assert_true(run.stages.at[STAGE_KERNEL] > 0);
+	for (int i = STAGE_KERNEL + 1; i < STAGE_COUNT; i++)
+		assert_true(run.stages.at[i] >= run.stages.at[i - 1]);
+}
+
 /* What ends nothing is passed over, and the first end is the one that counts. */
 static void the_first_end_wins(void **state)
 {
@@ -213,6 +228,7 @@ static void read_what_is_gone(int told)
 	struct fake_step step = stop_of(KVM_EXIT_KIND_RESET);
 	struct machine_line machine = {0};
 	char line[200];
+	struct stages stages = {0};
 	struct error err;
 	struct run run;
 	int status;
@@ -226,7 +242,7 @@ static void read_what_is_gone(int told)
 		 run.kernel.path, run.initrd.path);
 	line_config(&machine, line);
 	dup2(told, STDERR_FILENO);
-	run_machine(machine.config, &status, &err);
+	run_machine(machine.config, &stages, &status, &err);
 	_exit(99);
 }
 
@@ -500,6 +516,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_end_has_its_status),
+		cmocka_unit_test(each_stage_is_marked),
 		cmocka_unit_test(the_first_end_wins),
 		cmocka_unit_test(a_failing_kvm_run_is_an_error),
 		cmocka_unit_test(a_file_that_shrinks_under_the_guest),
