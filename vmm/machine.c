@@ -272,24 +272,30 @@ static int create_device(struct machine *machine, const struct board_device *slo
 	return code < 0 ? no_memory(err) : 0;
 }
 
-/* The one place where a device gets what it wants: its registers on the buses and its interrupt. */
-static int plug(struct machine *machine, size_t index, struct error *err)
+/* The one place where a device gets what it wants: first its registers on the buses, then, from KVM, its interrupt. */
+static int plug(struct machine *machine, const struct board_device *slot, void **device, struct error *err)
 {
-	const struct board_device *slot = &machine->board->devices[index];
-	struct dev_irq irq;
-	void *device = NULL;
-	int code = create_device(machine, slot, &device, err);
+	int code = create_device(machine, slot, device, err);
 
 	if (code < 0)
 		return code;
 	for (size_t i = 0; i < slot->wants.io_count; i++) {
 		const struct dev_io *io = &slot->wants.io[i];
 
-		code = bus_add(&machine->buses[io->space], io->range, io->ops, device);
+		code = bus_add(&machine->buses[io->space], io->range, io->ops, *device);
 		if (code < 0)
 			return error_set(err, EXIT_STATUS_INTERNAL, -code, "two devices want the register at 0x%llx",
 					 (unsigned long long)io->range.start);
 	}
+	return 0;
+}
+
+static int connect_irq(struct machine *machine, size_t index, void *device, struct error *err)
+{
+	const struct board_device *slot = &machine->board->devices[index];
+	struct dev_irq irq;
+	int code;
+
 	if (!slot->wants.irq)
 		return 0;
 	irq.eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -304,14 +310,25 @@ static int plug(struct machine *machine, size_t index, struct error *err)
 	return code;
 }
 
+/*
+ * Every memslot comes before the interrupt controllers and the devices' eventfds. From Linux 6.18 on, KVM frees the old table of in-kernel
+ * devices after an unhurried grace period (call_srcu() in kvm_io_bus_register_dev()), and the next memslot has to wait for that: 7 ms, each
+ * time that the two kinds of calls take turns.
+ */
 static int plug_devices(struct machine *machine, struct error *err)
 {
+	void *devices[BOARD_DEVICES_MAX] = {NULL};
+	const struct board *board = machine->board;
 	int code = 0;
 
-	for (size_t i = 0; code == 0 && i < machine->board->device_count; i++)
-		code = plug(machine, i, err);
+	for (size_t i = 0; code == 0 && i < board->device_count; i++)
+		code = plug(machine, &board->devices[i], &devices[i], err);
 	if (code == 0)
-		code = machine_share_registers(machine, err);
+		code = machine_map_registers(machine, err);
+	if (code == 0)
+		code = kvm_create_irqchip(machine->kvm, err);
+	for (size_t i = 0; code == 0 && i < board->device_count; i++)
+		code = connect_irq(machine, i, devices[i], err);
 	return code;
 }
 

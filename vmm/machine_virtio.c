@@ -334,6 +334,11 @@ int machine_connect_virtio(struct machine *machine, struct virtio_device *device
 					 i, err);
 	/* see devices/virtio/mmio.h */
 	device->always_used = true;
+	if (device->registers != NULL) {
+		pthread_mutex_lock(&device->lock);
+		virtio_mmio_publish(device);
+		pthread_mutex_unlock(&device->lock);
+	}
 	if (code == 0)
 		code = kvm_add_ioeventfd(machine->kvm, machine->swallow_fd, registers.start + VIRTIO_MMIO_INTERRUPT_ACK,
 					 VIRTIO_MMIO_ACK_USED, err);
@@ -341,7 +346,7 @@ int machine_connect_virtio(struct machine *machine, struct virtio_device *device
 }
 
 /* Pages side by side are one memslot: making one can take long. The devices' pages are in the order in which they were made. */
-int machine_share_registers(struct machine *machine, struct error *err)
+int machine_map_registers(struct machine *machine, struct error *err)
 {
 	size_t count = machine->virtio_count, next;
 	int code = 0;
@@ -356,14 +361,8 @@ int machine_share_registers(struct machine *machine, struct error *err)
 		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "out of memory while building the machine");
 	}
 	for (size_t first = 0; code == 0 && first < count; first = next + 1) {
-		for (next = first; next < count && !machine->virtio[next]->class->wide_config; next++) {
-			struct virtio_device *device = machine->virtio[next];
-
-			pthread_mutex_lock(&device->lock);
-			device->registers = machine->registers + next * VIRTIO_MMIO_PAGE;
-			virtio_mmio_publish(device);
-			pthread_mutex_unlock(&device->lock);
-		}
+		for (next = first; next < count && !machine->virtio[next]->class->wide_config; next++)
+			machine->virtio[next]->registers = machine->registers + next * VIRTIO_MMIO_PAGE;
 		if (next > first)
 			code = kvm_add_readonly_memslot(machine->kvm,
 							(struct range){BOARD_VIRTIO_BASE + first * VIRTIO_MMIO_PAGE,

@@ -79,16 +79,22 @@ static int open_kvm(union cpuid *cpuid, size_t *run_size)
 
 static int create_vm(int kvm)
 {
-	static union routing routing;
 	uint64_t identity_map = 0xfeffc000;
-	struct kvm_enable_cap x2apic = {
-		.cap = KVM_CAP_X2APIC_API,
-		.args = {KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK},
-	};
 	int vm = CALL(kvm, KVM_CREATE_VM, 0);
 
 	CALL(vm, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
 	CALL(vm, KVM_SET_TSS_ADDR, 0xfeffd000);
+	return vm;
+}
+
+static void create_irqchip(int vm)
+{
+	static union routing routing;
+	struct kvm_enable_cap x2apic = {
+		.cap = KVM_CAP_X2APIC_API,
+		.args = {KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK},
+	};
+
 	CALL(vm, KVM_ENABLE_CAP, &x2apic);
 	CALL(vm, KVM_CREATE_IRQCHIP, 0);
 	for (uint32_t id = KVM_IRQCHIP_PIC_MASTER; id <= KVM_IRQCHIP_PIC_SLAVE; id++) {
@@ -107,7 +113,6 @@ static int create_vm(int kvm)
 		};
 	}
 	CALL(vm, KVM_SET_GSI_ROUTING, &routing);
-	return vm;
 }
 
 /* One memfd a region, mapped side by side; one memslot for regions that touch. HVA and GPA agree below 1 GiB. */
@@ -263,8 +268,9 @@ int main(int argc, char *argv[])
 	kvm = open_kvm(&cpuid, &run_size);
 	vm = create_vm(kvm);
 	ram = add_memory(vm, regions, count);
-	add_events(vm, (uint32_t)atoi(argv[3]), (uint32_t)atoi(argv[4]));
 	add_registers(vm);
+	create_irqchip(vm);
+	add_events(vm, (uint32_t)atoi(argv[3]), (uint32_t)atoi(argv[4]));
 	vcpu = create_vcpu(vm, &cpuid, run_size);
 	load(ram, &regions[0], argv[1], argv[2]);
 	CALL(vcpu, KVM_GET_SREGS, &sregs);

@@ -72,6 +72,7 @@ static inline struct guest *guest_new(void)
 	guest->memory = mmap(NULL, GUEST_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_true(guest->memory != MAP_FAILED);
 	guest_ok(kvm_add_memslot(&guest->vm, (struct range){0, GUEST_MEMORY}, guest->memory, &guest_err));
+	guest_ok(kvm_create_irqchip(&guest->vm, &guest_err));
 	guest_ok(kvm_vcpu_create(&guest->vcpu, &guest->vm, 0, &guest_topology, &guest_err));
 	return guest;
 }

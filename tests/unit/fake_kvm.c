@@ -97,9 +97,21 @@ int kvm_create_vm(struct kvm_vm *vm, struct error *err)
 	if (code < 0)
 		return code;
 	vm->vm_fd = new_descriptor();
+	fake_kvm.irqchip = false;
 	fake_kvm.memslot_count = 0;
 	fake_kvm.irqfd_count = 0;
 	fake_kvm.kick_count = 0;
+	return 0;
+}
+
+int kvm_create_irqchip(struct kvm_vm *vm, struct error *err)
+{
+	int code = fails("kvm_create_irqchip", err);
+
+	must(vm->vm_fd >= 0 && !fake_kvm.irqchip);
+	if (code < 0)
+		return code;
+	fake_kvm.irqchip = true;
 	return 0;
 }
 
@@ -115,7 +127,7 @@ static int add_memslot(const char *call, const struct kvm_vm *vm, struct range g
 {
 	int code = fails(call, err);
 
-	must(vm->vm_fd >= 0 && fake_kvm.memslot_count < FAKE_MEMSLOTS_MAX);
+	must(vm->vm_fd >= 0 && !fake_kvm.irqchip && fake_kvm.memslot_count < FAKE_MEMSLOTS_MAX);
 	if (code < 0)
 		return code;
 	for (size_t i = 0; i < fake_kvm.memslot_count; i++)
@@ -141,7 +153,8 @@ int kvm_add_irqfd(struct kvm_vm *vm, int eventfd, uint32_t gsi, struct error *er
 {
 	int code = fails("kvm_add_irqfd", err);
 
-	must(vm->vm_fd >= 0 && fake_kvm.irqfd_count < FAKE_IRQFDS_MAX && fcntl(eventfd, F_GETFD) >= 0);
+	must(vm->vm_fd >= 0 && fake_kvm.irqchip && fake_kvm.irqfd_count < FAKE_IRQFDS_MAX &&
+	     fcntl(eventfd, F_GETFD) >= 0);
 	if (code < 0)
 		return code;
 	fake_kvm.irqfds[fake_kvm.irqfd_count].eventfd = eventfd;
@@ -174,7 +187,7 @@ int kvm_vcpu_create(struct kvm_vcpu *vcpu, struct kvm_vm *vm, uint32_t index, co
 {
 	int code = fails("kvm_vcpu_create", err);
 
-	must(vm->vm_fd >= 0 && vcpu->fd == -1 && index < 256);
+	must(vm->vm_fd >= 0 && fake_kvm.irqchip && vcpu->fd == -1 && index < 256);
 	vcpu->index = index;
 	if (code < 0)
 		return code;

@@ -30,6 +30,7 @@ struct fake_kvm {
 		bool readonly;
 	} memslots[FAKE_MEMSLOTS_MAX];
 	size_t memslot_count;
+	bool irqchip; /* made; memslots come before (see kvm_create_irqchip()) */
 	struct {
 		int eventfd;
 		uint32_t gsi;

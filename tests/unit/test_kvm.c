@@ -151,6 +151,8 @@ static int build(struct kvm_vm *vm, struct kvm_vcpu *vcpu, struct error *err)
 	if (result == 0)
 		result = kvm_add_memslot(vm, (struct range){0, sizeof(page)}, page, err);
 	if (result == 0)
+		result = kvm_create_irqchip(vm, err);
+	if (result == 0)
 		result = kvm_add_irqfd(vm, vm->kvm_fd, 0, err);
 	if (result == 0)
 		result = kvm_vcpu_create(vcpu, vm, 0, &alone, err);
@@ -179,6 +181,7 @@ static void every_call_fails_once(void **state)
 		"KVM_CREATE_VM: Operation not permitted",
 		"KVM_SET_IDENTITY_MAP_ADDR: Operation not permitted",
 		"KVM_SET_TSS_ADDR: Operation not permitted",
+		"KVM memslot 0 for 0x0-0xfff: Operation not permitted",
 		"KVM_ENABLE_CAP of KVM_CAP_X2APIC_API: Operation not permitted",
 		"KVM_CREATE_IRQCHIP: Operation not permitted",
 		"KVM_GET_IRQCHIP: Operation not permitted",
@@ -186,7 +189,6 @@ static void every_call_fails_once(void **state)
 		"KVM_GET_IRQCHIP: Operation not permitted",
 		"KVM_SET_IRQCHIP: Operation not permitted",
 		"KVM_SET_GSI_ROUTING: Operation not permitted",
-		"KVM memslot 0 for 0x0-0xfff: Operation not permitted",
 		"KVM_IRQFD of GSI 0: Operation not permitted",
 		"vcpu 0: KVM_CREATE_VCPU: Operation not permitted",
 		"vcpu 0: KVM_SET_CPUID2: Operation not permitted",

@@ -41,11 +41,15 @@ struct kvm_vm {
  */
 int kvm_open(struct kvm_vm *vm, const char *device, struct error *err);
 
-/*
- * Makes the VM with the in-kernel irqchip (IOAPIC and local APICs; the 8259s are masked and get no routes, because a
- * hardware-reduced guest never programs them; no PIT), x2APIC ids of 32 bits where KVM has them.
- */
+/* Makes the VM. Its memslots come next, then kvm_create_irqchip(), then all else: see there. */
 int kvm_create_vm(struct kvm_vm *vm, struct error *err);
+
+/*
+ * Makes the in-kernel irqchip (IOAPIC and local APICs; the 8259s are masked and get no routes, because a
+ * hardware-reduced guest never programs them; no PIT), x2APIC ids of 32 bits where KVM has them. Before the first vcpu
+ * and irqfd. A memslot that comes later works, but can take long (Linux 6.18: milliseconds).
+ */
+int kvm_create_irqchip(struct kvm_vm *vm, struct error *err);
 
 /* Nothing open yet; the state before kvm_open() and after kvm_release(). */
 void kvm_init(struct kvm_vm *vm);

@@ -89,10 +89,6 @@ static int open_vm(struct kvm_vm *vm, struct error *err)
 int kvm_create_vm(struct kvm_vm *vm, struct error *err)
 {
 	uint64_t identity_map = IDENTITY_MAP_ADDRESS;
-	struct kvm_enable_cap x2apic = {
-		.cap = KVM_CAP_X2APIC_API,
-		.args = {KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK},
-	};
 	int result = open_vm(vm, err);
 
 	if (result != 0)
@@ -101,6 +97,17 @@ int kvm_create_vm(struct kvm_vm *vm, struct error *err)
 		return host_error(err, "KVM_SET_IDENTITY_MAP_ADDR");
 	if (ioctl(vm->vm_fd, KVM_SET_TSS_ADDR, TSS_ADDRESS) != 0)
 		return host_error(err, "KVM_SET_TSS_ADDR");
+	return 0;
+}
+
+int kvm_create_irqchip(struct kvm_vm *vm, struct error *err)
+{
+	struct kvm_enable_cap x2apic = {
+		.cap = KVM_CAP_X2APIC_API,
+		.args = {KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK},
+	};
+	int result;
+
 	if (vm->limits.x2apic_ids && ioctl(vm->vm_fd, KVM_ENABLE_CAP, &x2apic) != 0)
 		return host_error(err, "KVM_ENABLE_CAP of KVM_CAP_X2APIC_API");
 	if (ioctl(vm->vm_fd, KVM_CREATE_IRQCHIP, 0) != 0)
