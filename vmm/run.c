@@ -38,7 +38,7 @@ struct run {
 	struct bzimage kernel;
 	struct kernel_unpack unpack;
 	char kernel_path[PATH_MAX];
-	struct buf initramfs;
+	struct archive initramfs;
 	struct linux_initrd initrd;
 	struct buf cmdline;
 	struct machine *machine;
@@ -177,8 +177,8 @@ static int build_initrd(struct run *run, struct error *err)
 	run->initrd = (struct linux_initrd){
 		.option = "the built-in initramfs",
 		.fd = -1,
-		.bytes = run->initramfs.data,
-		.size = run->initramfs.size,
+		.archive = &run->initramfs,
+		.size = archive_size(&run->initramfs),
 	};
 out:
 	free(wishes);
@@ -258,7 +258,7 @@ static int load(struct run *run, struct error *err)
 		  (unsigned long long)boot.device_tree.size, (unsigned long long)boot.initrd.start,
 		  (unsigned long long)boot.initrd.size);
 	/* the guest has its copy */
-	buf_release(&run->initramfs);
+	archive_release(&run->initramfs);
 	io_close(&run->initrd.fd);
 	bzimage_release(&run->kernel);
 	/* what building the initramfs took goes back to the host for as long as the guest runs */
@@ -344,7 +344,7 @@ int run_machine(const struct config *config, struct stages *stages, int *status,
 	free(run.board);
 	bzimage_release(&run.kernel);
 	io_close(&run.initrd.fd);
-	buf_release(&run.initramfs);
+	archive_release(&run.initramfs);
 	buf_release(&run.cmdline);
 	return code;
 }

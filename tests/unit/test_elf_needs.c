@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "tests/unit/elf_writer.h"
 #include "vmm/base/io.h"
@@ -15,7 +17,18 @@ static const struct elf_spec PROGRAM = {
 	.needed = {"libone.so.1", "libtwo.so.2"},
 };
 
-/* Reads from a heap block of exactly that size, so that ASan sees each step outside of it. */
+static int read_from_file(struct elf_needs *needs, const uint8_t *bytes, size_t size)
+{
+	int fd = memfd_create("elf", MFD_CLOEXEC), code;
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, size), size);
+	code = elf_needs_read_file(needs, fd, size);
+	close(fd);
+	return code;
+}
+
+/* Both from a file, and from a heap block of exactly that size, so that ASan sees each step outside of it. */
 static int read_exactly(struct elf_needs *needs, const uint8_t *bytes, size_t size)
 {
 	uint8_t *block = malloc(size == 0 ? 1 : size);
@@ -25,6 +38,9 @@ static int read_exactly(struct elf_needs *needs, const uint8_t *bytes, size_t si
 	memcpy(block, bytes, size);
 	code = elf_needs_read(needs, block, size);
 	free(block);
+	if (code == 0)
+		elf_needs_release(needs);
+	assert_int_equal(read_from_file(needs, bytes, size), code);
 	return code;
 }
 

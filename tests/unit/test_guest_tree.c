@@ -11,7 +11,7 @@
 /* A folder of the host that is its root for libraries, too, a tree, and what was logged. */
 struct bench {
 	struct scratch host;
-	struct buf out;
+	struct archive archive;
 	struct guest_tree tree;
 	struct log log;
 	struct error err;
@@ -26,7 +26,7 @@ static int setup(void **state)
 	bench->log = (struct log){.level = LOG_WARN};
 	bench->log.fd = open(scratch_path(&bench->host, "log"), O_RDWR | O_CREAT | O_CLOEXEC | O_APPEND, 0600);
 	assert_true(bench->log.fd >= 0);
-	assert_int_equal(guest_tree_init(&bench->tree, &bench->out, bench->host.path, &bench->log, &bench->err), 0);
+	assert_int_equal(guest_tree_init(&bench->tree, &bench->archive, bench->host.path, &bench->log, &bench->err), 0);
 	*state = bench;
 	return 0;
 }
@@ -37,7 +37,7 @@ static int teardown(void **state)
 
 	guest_tree_release(&bench->tree);
 	guest_tree_release(NULL);
-	buf_release(&bench->out);
+	archive_release(&bench->archive);
 	close(bench->log.fd);
 	scratch_remove(&bench->host);
 	free(bench);
@@ -60,12 +60,12 @@ static void expect_log(const struct bench *bench, const char *wanted)
 static struct newc_entry find(struct bench *bench, const char *name)
 {
 	struct newc_entry entry = {0};
-	size_t size = bench->out.size;
+	size_t size = bench->archive.bytes.size;
 
 	cpio_finish(&bench->tree.cpio);
-	if (!newc_find(bench->out.data, bench->out.size, name, &entry))
+	if (!newc_find(bench->archive.bytes.data, bench->archive.bytes.size, name, &entry))
 		fail_msg("%s is not in the archive", name);
-	bench->out.size = size;
+	bench->archive.bytes.size = size;
 	return entry;
 }
 
@@ -84,7 +84,7 @@ static void expect_text(struct bench *bench, const char *name, const char *text)
 
 static unsigned count(struct bench *bench, const char *name)
 {
-	return newc_count(bench->out.data, bench->out.size, name);
+	return newc_count(bench->archive.bytes.data, bench->archive.bytes.size, name);
 }
 
 static void write_elf(struct bench *bench, const char *name, const struct elf_spec *spec)
@@ -342,7 +342,7 @@ static void failed_buffer_is_no_memory(void **state)
 	struct bench *bench = *state;
 
 	scratch_text(&bench->host, "f", "text");
-	bench->out.failed = true;
+	bench->archive.bytes.failed = true;
 	assert_int_equal(guest_tree_host(&bench->tree, scratch_path(&bench->host, "f"), "/x", &bench->err), -ENOMEM);
 	assert_int_equal(bench->err.status, EXIT_STATUS_HOST);
 }

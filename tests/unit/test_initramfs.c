@@ -17,7 +17,8 @@ static const struct log QUIET = {.level = LOG_ERROR, .fd = STDERR_FILENO};
 
 struct bench {
 	struct scratch host;
-	struct buf out;
+	struct archive archive;
+	struct buf out; /* what the kernel gets of it */
 	struct error err;
 };
 
@@ -35,15 +36,33 @@ static int teardown(void **state)
 {
 	struct bench *bench = *state;
 
+	archive_release(&bench->archive);
 	buf_release(&bench->out);
 	scratch_remove(&bench->host);
 	free(bench);
 	return 0;
 }
 
+static void write_archive(const struct archive *archive, struct buf *out)
+{
+	struct error err;
+	uint8_t *at = buf_extend(out, archive_size(archive));
+
+	assert_non_null(at);
+	memset(at, 0xa5, archive_size(archive));
+	assert_int_equal(archive_write(archive, at, &err), 0);
+}
+
 static int build(struct bench *bench, const struct initramfs_request *request)
 {
-	return initramfs_build(&bench->out, request, &QUIET, &bench->err);
+	int code;
+
+	archive_release(&bench->archive);
+	buf_release(&bench->out);
+	code = initramfs_build(&bench->archive, request, &QUIET, &bench->err);
+	if (code == 0)
+		write_archive(&bench->archive, &bench->out);
+	return code;
 }
 
 static void expect_text(const struct bench *bench, const char *name, uint32_t mode, const char *text)
@@ -62,7 +81,6 @@ static void expect_error(struct bench *bench, const struct initramfs_request *re
 			 enum exit_status status, const char *wanted)
 {
 	char text[sizeof(bench->err.text)] = "";
-	size_t size = bench->out.size;
 
 	for (const char *from = wanted; *from != '\0'; from++) {
 		size_t used = strlen(text);
@@ -75,7 +93,7 @@ static void expect_error(struct bench *bench, const struct initramfs_request *re
 	assert_int_equal(build(bench, request), code);
 	assert_string_equal(bench->err.text, text);
 	assert_int_equal(bench->err.status, status);
-	assert_int_equal(bench->out.size, size);
+	assert_int_equal(archive_size(&bench->archive), 0);
 }
 
 static void bare_archive_has_init_and_console(void **state)
@@ -143,19 +161,76 @@ static void modules_are_unpacked_and_listed_in_order(void **state)
 	assert_false(newc_find(bench->out.data, bench->out.size, "lib/modules/6.1.0-x/kernel/other.ko", &entry));
 }
 
+/* Large files are not in the buffer, and in the archive all the same, each filled with zeros to a multiple of 4. */
+static void large_files_come_from_their_files(void **state)
+{
+	enum { LARGE = ARCHIVE_PART_MIN + 3 };
+	struct bench *bench = *state;
+	static uint8_t bytes[LARGE];
+	struct initramfs_request request = {.wishes = WISHES, .wish_count = 1, .file_count = 2};
+	const char *files[2];
+	char second[128];
+	struct newc_entry entry = {0};
+	struct error err;
+	uint8_t *room;
+
+	memset(bytes, 0x11, sizeof(bytes));
+	scratch_file(&bench->host, "first", bytes, LARGE);
+	scratch_file(&bench->host, "second", bytes, ARCHIVE_PART_MIN);
+	memcpy(bytes,
+	       "\x7f"
+	       "ELF\x2\x1\x1\0\0\0\0\0\0\0\0\0\1\0\x3e",
+	       20); /* an object file without program headers */
+	memset(bytes + 20, 0, 64);
+	scratch_text(&bench->host, "6.1.0-x/modules.dep", "kernel/dax_hmem.ko:\n");
+	scratch_file(&bench->host, "6.1.0-x/kernel/dax_hmem.ko", bytes, LARGE);
+	files[0] = scratch_path(&bench->host, "first");
+	snprintf(second, sizeof(second), "%s/second:/2", bench->host.path);
+	files[1] = second;
+	request.files = files;
+	request.modules = scratch_path(&bench->host, "6.1.0-x");
+	assert_int_equal(build(bench, &request), 0);
+	assert_int_equal(bench->archive.part_count, 3);
+	assert_int_equal(archive_size(&bench->archive) % 4, 0);
+	assert_true(newc_find(bench->out.data, bench->out.size, files[0] + 1, &entry));
+	assert_int_equal(entry.size, LARGE);
+	assert_int_equal(entry.data[LARGE - 1], 0x11);
+	assert_int_equal(entry.data[LARGE], 0);
+	assert_true(newc_find(bench->out.data, bench->out.size, "2", &entry));
+	assert_int_equal(entry.size, ARCHIVE_PART_MIN);
+	assert_true(newc_find(bench->out.data, bench->out.size, "lib/modules/6.1.0-x/kernel/dax_hmem.ko", &entry));
+	assert_int_equal(entry.size, LARGE);
+	assert_memory_equal(entry.data, bytes, LARGE);
+
+	/* between the two looks at it */
+	room = malloc(archive_size(&bench->archive));
+	assert_non_null(room);
+	scratch_file(&bench->host, "second", bytes, LARGE);
+	assert_int_equal(archive_write(&bench->archive, room, &err), -EIO);
+	assert_non_null(strstr(err.text, "/second has changed while it was read; start again"));
+	assert_int_equal(err.status, EXIT_STATUS_IMAGE);
+	assert_int_equal(unlink(scratch_path(&bench->host, "second")), 0);
+	assert_int_equal(archive_write(&bench->archive, room, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "cannot open /tmp/"));
+	free(room);
+}
+
 static void same_request_same_bytes(void **state)
 {
 	struct bench *bench = *state;
 	struct initramfs_request request = {.wishes = WISHES, .wish_count = WISH_COUNT};
+	struct archive archive = {0};
 	struct buf again = {0};
 
 	write_modules(&bench->host);
 	request.modules = scratch_path(&bench->host, "6.1.0-x");
 	assert_int_equal(build(bench, &request), 0);
-	assert_int_equal(initramfs_build(&again, &request, &QUIET, &bench->err), 0);
+	assert_int_equal(initramfs_build(&archive, &request, &QUIET, &bench->err), 0);
+	write_archive(&archive, &again);
 	assert_int_equal(again.size, bench->out.size);
 	assert_memory_equal(again.data, bench->out.data, again.size);
 	buf_release(&again);
+	archive_release(&archive);
 }
 
 static void folder_without_tables_is_refused(void **state)
@@ -336,8 +411,11 @@ static void failed_buffer_is_no_memory(void **state)
 {
 	struct bench *bench = *state;
 
-	bench->out.failed = true;
-	expect_error(bench, &(struct initramfs_request){0}, -ENOMEM, EXIT_STATUS_HOST, "no memory for the initramfs");
+	bench->archive.bytes.failed = true;
+	assert_int_equal(initramfs_build(&bench->archive, &(struct initramfs_request){0}, &QUIET, &bench->err),
+			 -ENOMEM);
+	assert_string_equal(bench->err.text, "no memory for the initramfs");
+	assert_int_equal(bench->err.status, EXIT_STATUS_HOST);
 }
 
 int main(void)
@@ -346,6 +424,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_BENCH(bare_archive_has_init_and_console),
 		WITH_BENCH(modules_are_unpacked_and_listed_in_order),
+		WITH_BENCH(large_files_come_from_their_files),
 		WITH_BENCH(same_request_same_bytes),
 		WITH_BENCH(folder_without_tables_is_refused),
 		WITH_BENCH(more_modules_are_found_or_refused),

@@ -118,6 +118,16 @@ void cpio_file(struct cpio *cpio, const char *path, uint32_t mode, const void *b
 	cpio_file_end(cpio);
 }
 
+void cpio_file_head(struct cpio *cpio, const char *path, uint32_t mode, uint64_t size)
+{
+	assert(size <= CPIO_FILE_MAX);
+	header(cpio->out, &(struct entry){.name = relative(path),
+					  .inode = ++cpio->inode,
+					  .mode = S_IFREG | (mode & 07777),
+					  .links = 1,
+					  .size = (uint32_t)size});
+}
+
 void cpio_finish(struct cpio *cpio)
 {
 	header(cpio->out, &(struct entry){.name = "TRAILER!!!", .links = 1});

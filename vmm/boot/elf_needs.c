@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/base/io.h"
+
 /* Real files have about a dozen program headers; the dynamic section of a big library a few hundred entries. */
-enum { PROGRAM_HEADERS_MAX = 512, DYNAMIC_MAX = 4096 };
+enum { PROGRAM_HEADERS_MAX = 512, DYNAMIC_MAX = 4096, STRING_MAX = 65536, STRING_STEP = 128 };
 
 struct elf_file {
-	const uint8_t *bytes;
-	size_t size;
+	const uint8_t *bytes; /* NULL: read it from fd */
+	int fd;
+	uint64_t size;
 	Elf64_Phdr headers[PROGRAM_HEADERS_MAX];
 	size_t header_count;
 };
@@ -19,6 +22,16 @@ struct elf_file {
 static bool inside(const struct elf_file *file, uint64_t offset, uint64_t size)
 {
 	return offset <= file->size && size <= file->size - offset;
+}
+
+static int fetch(const struct elf_file *file, uint64_t offset, void *to, size_t size)
+{
+	if (!inside(file, offset, size))
+		return -EBADMSG;
+	if (file->bytes == NULL)
+		return io_pread_all(file->fd, to, size, offset);
+	memcpy(to, file->bytes + offset, size);
+	return 0;
 }
 
 bool elf_is_x86_64(const uint8_t *bytes, size_t size)
@@ -30,18 +43,16 @@ bool elf_is_x86_64(const uint8_t *bytes, size_t size)
 static int read_headers(struct elf_file *file)
 {
 	Elf64_Ehdr header;
+	int code = fetch(file, 0, &header, sizeof(header));
 
-	if (!inside(file, 0, sizeof(header)))
-		return -EBADMSG;
-	memcpy(&header, file->bytes, sizeof(header));
+	if (code < 0)
+		return code;
 	if (header.e_phnum == 0)
 		return 0; /* an object file, such as a kernel module */
-	if (header.e_phnum > PROGRAM_HEADERS_MAX || header.e_phentsize != sizeof(Elf64_Phdr) ||
-	    !inside(file, header.e_phoff, header.e_phnum * sizeof(Elf64_Phdr)))
+	if (header.e_phnum > PROGRAM_HEADERS_MAX || header.e_phentsize != sizeof(Elf64_Phdr))
 		return -EBADMSG;
 	file->header_count = header.e_phnum;
-	memcpy(file->headers, file->bytes + header.e_phoff, header.e_phnum * sizeof(Elf64_Phdr));
-	return 0;
+	return fetch(file, header.e_phoff, file->headers, header.e_phnum * sizeof(Elf64_Phdr));
 }
 
 static const Elf64_Phdr *find_header(const struct elf_file *file, uint32_t type)
@@ -56,13 +67,30 @@ static const Elf64_Phdr *find_header(const struct elf_file *file, uint32_t type)
 /* Copies a string that must end within the part of the file from offset on, size bytes long, inside the file. */
 static int copy_string(const struct elf_file *file, uint64_t offset, uint64_t size, char **copy)
 {
-	const char *text = (const char *)file->bytes + offset;
-	size_t length = strnlen(text, size);
+	char *text = NULL;
+	size_t length = 0;
 
-	if (length == size)
-		return -EBADMSG;
-	*copy = strdup(text);
-	return *copy == NULL ? -ENOMEM : 0;
+	if (size > STRING_MAX)
+		size = STRING_MAX;
+	while (length < size) {
+		size_t step = size - length < STRING_STEP ? size - length : STRING_STEP;
+		char *grown = realloc(text, length + step);
+		int code = grown == NULL ? -ENOMEM : fetch(file, offset + length, grown + length, step);
+
+		if (grown != NULL)
+			text = grown;
+		if (code < 0) {
+			free(text);
+			return code;
+		}
+		if (memchr(text + length, '\0', step) != NULL) {
+			*copy = text;
+			return 0;
+		}
+		length += step;
+	}
+	free(text);
+	return -EBADMSG;
 }
 
 static int read_interpreter(const struct elf_file *file, struct elf_needs *needs)
@@ -92,14 +120,23 @@ static bool locate(const struct elf_file *file, uint64_t address, uint64_t *offs
 	return false;
 }
 
-/* The entry at an index of the dynamic section; DT_NULL behind its end. */
-static Elf64_Dyn dynamic_entry(const struct elf_file *file, const Elf64_Phdr *section, size_t index)
+/* The dynamic section, with a DT_NULL behind its end: *entries is heap, and the caller's after success. */
+static int load_dynamic(const struct elf_file *file, const Elf64_Phdr *section, Elf64_Dyn **entries)
 {
-	Elf64_Dyn entry = {.d_tag = DT_NULL};
+	size_t count = section->p_filesz / sizeof(Elf64_Dyn);
+	int code;
 
-	if (index < DYNAMIC_MAX && index < section->p_filesz / sizeof(entry))
-		memcpy(&entry, file->bytes + section->p_offset + index * sizeof(entry), sizeof(entry));
-	return entry;
+	if (!inside(file, section->p_offset, section->p_filesz))
+		return -EBADMSG;
+	if (count > DYNAMIC_MAX)
+		count = DYNAMIC_MAX;
+	*entries = calloc(count + 1, sizeof(**entries));
+	if (*entries == NULL)
+		return -ENOMEM;
+	code = fetch(file, section->p_offset, *entries, count * sizeof(**entries));
+	if (code < 0)
+		free(*entries);
+	return code;
 }
 
 struct strings {
@@ -107,19 +144,15 @@ struct strings {
 };
 
 /* Where DT_STRTAB is, as much of it as is in the file. */
-static int find_strings(const struct elf_file *file, const Elf64_Phdr *section, struct strings *strings)
+static int find_strings(const struct elf_file *file, const Elf64_Dyn *entries, struct strings *strings)
 {
 	uint64_t address = 0, size = 0;
 
-	for (size_t i = 0;; i++) {
-		Elf64_Dyn entry = dynamic_entry(file, section, i);
-
-		if (entry.d_tag == DT_NULL)
-			break;
-		if (entry.d_tag == DT_STRTAB)
-			address = entry.d_un.d_ptr;
-		else if (entry.d_tag == DT_STRSZ)
-			size = entry.d_un.d_val;
+	for (const Elf64_Dyn *entry = entries; entry->d_tag != DT_NULL; entry++) {
+		if (entry->d_tag == DT_STRTAB)
+			address = entry->d_un.d_ptr;
+		else if (entry->d_tag == DT_STRSZ)
+			size = entry->d_un.d_val;
 	}
 	if (!locate(file, address, &strings->offset, &strings->size))
 		return -EBADMSG;
@@ -147,51 +180,70 @@ static int read_search(const struct elf_file *file, const struct strings *string
 	return dynamic_string(file, strings, entry->d_un.d_val, &needs->search);
 }
 
-static int read_dynamic(const struct elf_file *file, struct elf_needs *needs)
+static int read_entries(const struct elf_file *file, const Elf64_Dyn *entries, struct elf_needs *needs)
 {
-	const Elf64_Phdr *section = find_header(file, PT_DYNAMIC);
 	struct strings strings;
-	int code;
+	int code = find_strings(file, entries, &strings);
 
-	if (section == NULL)
-		return 0;
-	if (!inside(file, section->p_offset, section->p_filesz))
-		return -EBADMSG;
-	code = find_strings(file, section, &strings);
-	for (size_t i = 0; code == 0; i++) {
-		Elf64_Dyn entry = dynamic_entry(file, section, i);
-
-		if (entry.d_tag == DT_NULL)
-			break;
-		if (entry.d_tag == DT_RUNPATH || entry.d_tag == DT_RPATH)
-			code = read_search(file, &strings, &entry, needs);
-		if (entry.d_tag != DT_NEEDED)
+	for (const Elf64_Dyn *entry = entries; code == 0 && entry->d_tag != DT_NULL; entry++) {
+		if (entry->d_tag == DT_RUNPATH || entry->d_tag == DT_RPATH)
+			code = read_search(file, &strings, entry, needs);
+		if (entry->d_tag != DT_NEEDED)
 			continue;
 		if (needs->count == ELF_NEEDS_MAX)
 			return -EBADMSG;
-		code = dynamic_string(file, &strings, entry.d_un.d_val, &needs->libraries[needs->count]);
+		code = dynamic_string(file, &strings, entry->d_un.d_val, &needs->libraries[needs->count]);
 		if (code == 0)
 			needs->count++;
 	}
 	return code;
 }
 
-int elf_needs_read(struct elf_needs *needs, const uint8_t *bytes, size_t size)
+static int read_dynamic(const struct elf_file *file, struct elf_needs *needs)
 {
-	struct elf_file file = {.bytes = bytes, .size = size};
+	const Elf64_Phdr *section = find_header(file, PT_DYNAMIC);
+	Elf64_Dyn *entries;
+	int code;
+
+	if (section == NULL)
+		return 0;
+	code = load_dynamic(file, section, &entries);
+	if (code < 0)
+		return code;
+	code = read_entries(file, entries, needs);
+	free(entries);
+	return code;
+}
+
+static int read_needs(struct elf_needs *needs, struct elf_file *file)
+{
+	uint8_t head[ELF_HEAD_SIZE];
 	int code;
 
 	*needs = (struct elf_needs){0};
-	if (!elf_is_x86_64(bytes, size))
+	if (file->size < sizeof(head))
 		return 0;
-	code = read_headers(&file);
+	code = fetch(file, 0, head, sizeof(head));
+	if (code < 0 || !elf_is_x86_64(head, sizeof(head)))
+		return code;
+	code = read_headers(file);
 	if (code == 0)
-		code = read_interpreter(&file, needs);
+		code = read_interpreter(file, needs);
 	if (code == 0)
-		code = read_dynamic(&file, needs);
+		code = read_dynamic(file, needs);
 	if (code < 0)
 		elf_needs_release(needs);
 	return code;
+}
+
+int elf_needs_read(struct elf_needs *needs, const uint8_t *bytes, size_t size)
+{
+	return read_needs(needs, &(struct elf_file){.bytes = bytes, .fd = -1, .size = size});
+}
+
+int elf_needs_read_file(struct elf_needs *needs, int fd, uint64_t size)
+{
+	return read_needs(needs, &(struct elf_file){.fd = fd, .size = size});
 }
 
 void elf_needs_release(struct elf_needs *needs)

@@ -26,6 +26,9 @@ struct elf_needs {
  */
 int elf_needs_read(struct elf_needs *needs, const uint8_t *bytes, size_t size);
 
+/* The same of a file of this size that is open for reading; only what is looked at is read. -errno, too, when it cannot be read. */
+int elf_needs_read_file(struct elf_needs *needs, int fd, uint64_t size);
+
 void elf_needs_release(struct elf_needs *needs);
 
 /* Whether the first bytes of a file are those of an x86-64 ELF file: what the loader will accept at a search. */

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,11 +119,11 @@ static bool has_path(const struct guest_tree *tree, const char *guest)
 	return found;
 }
 
-int guest_tree_init(struct guest_tree *tree, struct buf *out, const char *root, const struct log *log,
+int guest_tree_init(struct guest_tree *tree, struct archive *archive, const char *root, const struct log *log,
 		    struct error *err)
 {
-	*tree = (struct guest_tree){.out = out, .log = log};
-	cpio_init(&tree->cpio, out);
+	*tree = (struct guest_tree){.archive = archive, .out = &archive->bytes, .log = log};
+	cpio_init(&tree->cpio, tree->out);
 	return library_folders_load(&tree->folders, root) < 0 ? no_memory(err) : 0;
 }
 
@@ -147,6 +148,41 @@ int guest_tree_bytes(struct guest_tree *tree, const char *guest, uint32_t mode, 
 	return code;
 }
 
+static int check_total(const struct guest_tree *tree, const char *host, struct error *err)
+{
+	if (archive_size(tree->archive) > GUEST_TREE_TOTAL_MAX)
+		return error_set(err, EXIT_STATUS_CONFIG, EFBIG,
+				 "with %s the initramfs is larger than %zu bytes; leave something out", host,
+				 GUEST_TREE_TOTAL_MAX);
+	return buf_failed(tree->out) ? no_memory(err) : 0;
+}
+
+int guest_tree_part(struct guest_tree *tree, const char *host, const char *guest, uint32_t mode, int *fd,
+		    uint64_t *size, struct error *err)
+{
+	struct stat status;
+	int code;
+
+	/* before it is opened: opening a pipe takes it from its writer */
+	if (stat(host, &status) < 0 || !S_ISREG(status.st_mode) || status.st_size < ARCHIVE_PART_MIN ||
+	    (uint64_t)status.st_size > GUEST_TREE_FILE_MAX)
+		return 0;
+	*fd = open(host, O_RDONLY | O_CLOEXEC);
+	if (*fd < 0)
+		return 0;
+	*size = (uint64_t)status.st_size;
+	code = guest_tree_enter(tree, guest, GUEST_OTHER, err);
+	if (code == 0) {
+		cpio_file_head(&tree->cpio, guest, mode, *size);
+		code = buf_failed(tree->out) || archive_add_part(tree->archive, host, *size) < 0 ? no_memory(err) : 0;
+	}
+	if (code == 0)
+		code = check_total(tree, host, err);
+	if (code < 0)
+		io_close(fd);
+	return code < 0 ? code : 1;
+}
+
 /* Straight from the file into the archive: at the end its bytes are from tree->cpio.data on. */
 static int add_file(struct guest_tree *tree, const char *host, const char *guest, uint32_t mode, struct error *err)
 {
@@ -159,11 +195,7 @@ static int add_file(struct guest_tree *tree, const char *host, const char *guest
 	if (code < 0)
 		return code;
 	cpio_file_end(&tree->cpio);
-	if (tree->out->size > GUEST_TREE_TOTAL_MAX)
-		return error_set(err, EXIT_STATUS_CONFIG, EFBIG,
-				 "with %s the initramfs is larger than %zu bytes; leave something out", host,
-				 GUEST_TREE_TOTAL_MAX);
-	return buf_failed(tree->out) ? no_memory(err) : 0;
+	return check_total(tree, host, err);
 }
 
 /* ------------------------------------------------------------------ programs */
@@ -309,17 +341,22 @@ static int add_needs(struct closure *closure, size_t index, const struct elf_nee
 	return code;
 }
 
-/* Writes an object and looks into what was written, so that its file is read once. */
+/* Puts an object into the archive and looks into it. */
 static int write_object(struct closure *closure, size_t index, uint32_t mode, struct error *err)
 {
 	struct guest_tree *tree = closure->tree;
 	const struct object object = closure->objects[index];
 	struct elf_needs needs;
-	int code = add_file(tree, object.host, object.guest, mode, err);
+	uint64_t size = 0;
+	int fd = -1, code = guest_tree_part(tree, object.host, object.guest, mode, &fd, &size, err);
 
+	if (code == 0)
+		code = add_file(tree, object.host, object.guest, mode, err);
 	if (code < 0)
 		return code;
-	code = elf_needs_read(&needs, tree->out->data + tree->cpio.data, tree->out->size - tree->cpio.data);
+	code = fd >= 0 ? elf_needs_read_file(&needs, fd, size)
+		       : elf_needs_read(&needs, tree->out->data + tree->cpio.data, tree->out->size - tree->cpio.data);
+	io_close(&fd);
 	if (code == -EBADMSG) {
 		log_warn(tree->log, "%s is a damaged program; it is in the guest as it is", object.host);
 		return 0;
@@ -328,7 +365,9 @@ static int write_object(struct closure *closure, size_t index, uint32_t mode, st
 		code = add_needs(closure, index, &needs);
 		elf_needs_release(&needs);
 	}
-	return code < 0 ? no_memory(err) : 0;
+	if (code == 0 || code == -ENOMEM)
+		return code == 0 ? 0 : no_memory(err);
+	return error_set(err, EXIT_STATUS_CONFIG, -code, "cannot read %s: %s", object.host, strerror(-code));
 }
 
 int guest_tree_program(struct guest_tree *tree, const char *host, const char *guest, uint32_t mode, struct error *err)

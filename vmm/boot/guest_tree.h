@@ -5,9 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "vmm/base/buf.h"
 #include "vmm/base/error.h"
 #include "vmm/base/log.h"
+#include "vmm/boot/archive.h"
 #include "vmm/boot/cpio.h"
 #include "vmm/boot/library.h"
 
@@ -26,15 +26,16 @@ enum {
 
 struct guest_tree {
 	struct cpio cpio;
-	struct buf *out;       /* borrowed */
-	const struct log *log; /* borrowed */
+	struct archive *archive; /* borrowed */
+	struct buf *out;         /* the archive's buffer */
+	const struct log *log;   /* borrowed */
 	struct library_folders folders;
 	void *paths; /* of tsearch(3): every guest path so far and whether it is a folder */
 	size_t entries;
 };
 
 /* root: put before the paths of the host's libraries; "" but in tests. guest_tree_release() after failure, too. */
-int guest_tree_init(struct guest_tree *tree, struct buf *out, const char *root, const struct log *log,
+int guest_tree_init(struct guest_tree *tree, struct archive *archive, const char *root, const struct log *log,
 		    struct error *err);
 void guest_tree_release(struct guest_tree *tree);
 
@@ -49,6 +50,13 @@ int guest_tree_enter(struct guest_tree *tree, const char *guest, enum guest_kind
 /* A file of bytes at hand. */
 int guest_tree_bytes(struct guest_tree *tree, const char *guest, uint32_t mode, const void *bytes, size_t size,
 		     struct error *err);
+
+/*
+ * Of a file of the host that is large enough (ARCHIVE_PART_MIN) only the name goes into the archive; 1 then, with *fd open for reading,
+ * which the caller closes. 0, and nothing done, for any other file, and one that cannot be opened.
+ */
+int guest_tree_part(struct guest_tree *tree, const char *host, const char *guest, uint32_t mode, int *fd,
+		    uint64_t *size, struct error *err);
 
 /*
  * A file of the host with what it needs to run: for a dynamic program its loader and libraries, recursively, at the places where

@@ -2,6 +2,7 @@
 #include "vmm/boot/initramfs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "guest/protocol.h"
 #include "vmm/base/io.h"
 #include "vmm/boot/decompress.h"
+#include "vmm/boot/elf_needs.h"
 #include "vmm/boot/guest_tree.h"
 #include "vmm/boot/modules.h"
 
@@ -129,13 +131,38 @@ static int unpack_module(struct guest_tree *tree, const char *host, struct error
 	return code;
 }
 
+static int add_unpacked(struct guest_tree *tree, const char *host, const char *guest, struct error *err)
+{
+	int code = guest_tree_enter(tree, guest, GUEST_OTHER, err);
+
+	if (code < 0)
+		return code;
+	cpio_file_begin(&tree->cpio, guest, 0644);
+	code = unpack_module(tree, host, err);
+	if (code == 0)
+		cpio_file_end(&tree->cpio);
+	return code;
+}
+
+/* Told by its first bytes, as decompress() does it. */
+static bool is_unpacked(const char *host)
+{
+	uint8_t head[ELF_HEAD_SIZE];
+	int fd = open(host, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	bool is_elf = fd >= 0 && io_pread_all(fd, head, sizeof(head), 0) == 0 && elf_is_x86_64(head, sizeof(head));
+
+	io_close(&fd);
+	return is_elf;
+}
+
 /* One module, under its name without ".xz" and the like; appends its guest path to the list. */
 static int add_module(struct guest_tree *tree, const struct module_folder *folder, const char *path, struct buf *list,
 		      struct error *err)
 {
 	int plain_length = (int)(module_packing(path) - path);
 	char *host = NULL, *guest = NULL;
-	int code = 0;
+	uint64_t size;
+	int code, fd = -1;
 
 	if (asprintf(&host, "%s/%s", folder->host, path) < 0)
 		return no_memory(err);
@@ -143,18 +170,15 @@ static int add_module(struct guest_tree *tree, const struct module_folder *folde
 		free(host);
 		return no_memory(err);
 	}
-	code = guest_tree_enter(tree, guest, GUEST_OTHER, err);
-	if (code == 0) {
-		cpio_file_begin(&tree->cpio, guest, 0644);
-		code = unpack_module(tree, host, err);
-	}
-	if (code == 0) {
-		cpio_file_end(&tree->cpio);
+	code = is_unpacked(host) ? guest_tree_part(tree, host, guest, 0644, &fd, &size, err) : 0;
+	io_close(&fd);
+	if (code == 0)
+		code = add_unpacked(tree, host, guest, err);
+	if (code >= 0)
 		buf_printf(list, "%s\n", guest);
-	}
 	free(host);
 	free(guest);
-	return code;
+	return code < 0 ? code : 0;
 }
 
 static int add_modules(struct guest_tree *tree, const struct initramfs_request *request, struct error *err)
@@ -256,21 +280,21 @@ static int add_all(struct guest_tree *tree, const struct initramfs_request *requ
 	return code;
 }
 
-int initramfs_build(struct buf *out, const struct initramfs_request *request, const struct log *log, struct error *err)
+int initramfs_build(struct archive *archive, const struct initramfs_request *request, const struct log *log,
+		    struct error *err)
 {
-	size_t start = out->size;
 	struct guest_tree tree;
-	int code = guest_tree_init(&tree, out, "", log, err);
+	int code = guest_tree_init(&tree, archive, "", log, err);
 
 	if (code == 0)
 		code = add_all(&tree, request, err);
 	if (code == 0) {
 		cpio_finish(&tree.cpio);
-		if (buf_failed(out))
+		if (buf_failed(&archive->bytes))
 			code = no_memory(err);
 	}
-	if (code < 0)
-		out->size = start;
 	guest_tree_release(&tree);
+	if (code < 0)
+		archive_release(archive);
 	return code;
 }

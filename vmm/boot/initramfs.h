@@ -7,11 +7,12 @@
 #include "vmm/base/buf.h"
 #include "vmm/base/error.h"
 #include "vmm/base/log.h"
+#include "vmm/boot/archive.h"
 #include "vmm/boot/modules.h"
 
 /*
  * The initramfs that spmvm makes when it is not given one: our PID 1 (guest/init), the kernel modules that SPM needs with
- * their dependencies, busybox, and what the user adds. Format newc (cpio.h), in memory, uncompressed; modules are unpacked on
+ * their dependencies, busybox, and what the user adds. Format newc (cpio.h), uncompressed; modules are unpacked on
  * the way (.ko, .ko.xz, .ko.zst, .ko.gz), because the order of loading is worked out here and init just loads a list.
  *
  *   /init                    guest/init
@@ -37,11 +38,11 @@ struct initramfs_request {
 };
 
 /*
- * Appends the archive to out, from a multiple of 4 bytes on and as long as a multiple of 4; on failure out has the size that it
- * had. The same files give the same bytes. EXIT_STATUS_IMAGE for modules that cannot be read, EXIT_STATUS_CONFIG for a file of the user's,
+ * Makes the archive, which is empty or was released before; on failure it is empty. Its size is a multiple of 4. The same files give the same bytes. EXIT_STATUS_IMAGE for modules that cannot be read, EXIT_STATUS_CONFIG for a file of the user's,
  * with its option before the text. Everything in request and log is borrowed for the call.
  */
-int initramfs_build(struct buf *out, const struct initramfs_request *request, const struct log *log, struct error *err);
+int initramfs_build(struct archive *archive, const struct initramfs_request *request, const struct log *log,
+		    struct error *err);
 
 /* The modules of the mission, in no particular order: dax_hmem, device_dax, kmem, pvpanic-mmio, ... */
 extern const char *const INITRAMFS_MODULES[];

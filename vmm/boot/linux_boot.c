@@ -185,7 +185,12 @@ static int load_initrd(struct linux_boot *boot, const struct bzimage *kernel, co
 	at = guest_mem_at(mem, range.start, range.size);
 	if (at == NULL)
 		return error_set(err, EXIT_STATUS_INTERNAL, EFAULT, "the initrd's place is not in guest memory");
-	if (initrd->fd < 0) {
+	if (initrd->archive != NULL) {
+		int code = archive_write(initrd->archive, at, err);
+
+		if (code < 0)
+			return code;
+	} else if (initrd->fd < 0) {
 		memcpy(at, initrd->bytes, (size_t)range.size);
 	} else {
 		int code = io_pread_all(initrd->fd, at, (size_t)range.size, 0);

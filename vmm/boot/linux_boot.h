@@ -8,6 +8,7 @@
 #include "e820/e820.h"
 #include "vmm/base/buf.h"
 #include "vmm/base/error.h"
+#include "vmm/boot/archive.h"
 #include "vmm/boot/bzimage.h"
 #include "vmm/boot/vmlinux.h"
 #include "vmm/memory/guest_mem.h"
@@ -43,10 +44,11 @@
 #define LINUX_BOOT_CMDLINE     UINT64_C(0x20000)
 #define LINUX_BOOT_AREA_SIZE   UINT64_C(0x10000) /* of setup_data and of the command line each */
 
-/* An initrd from a file or from memory; size 0 means none. */
+/* An initrd from a file, an archive or memory; size 0 means none. */
 struct linux_initrd {
 	const char *option; /* for messages: "--initrd PATH" or "the built-in initramfs" */
-	int fd;             /* read from its start; -1: take bytes */
+	int fd;             /* read from its start; -1: take the archive, or bytes when there is none */
+	const struct archive *archive;
 	const void *bytes;
 	uint64_t size;
 };
