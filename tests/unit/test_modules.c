@@ -150,14 +150,21 @@ static void unknown_is_an_error_when_it_is_required(void **state)
 		     "--module nothing: kernel 6.1 has no such module; their names are in " FOLDER "/modules.dep");
 }
 
+static struct module_text as_it_is(void *context)
+{
+	return *(struct module_text *)context;
+}
+
 static void aliases_name_all_that_have_them(void **state)
 {
 	const struct module_tables tables = {
 		.folder = FOLDER,
 		.dependencies = TEXT("k/crc32c-intel.ko:\nk/crc32c_generic.ko: k/hash.ko\nk/hash.ko:\n"),
 		.builtin = TEXT("k/sha256.ko\n"),
-		.aliases = TEXT("# a remark\nalias crypto-crc32c crc32c_intel\nalias crypto-crc32c crc32c_generic\n"
-				"alias sha sha256\nalias gone nowhere\nalias crc* hash\nalias"),
+		.read_aliases = as_it_is,
+		.context = &(struct module_text)TEXT(
+			"# a remark\nalias crypto-crc32c crc32c_intel\nalias crypto-crc32c crc32c_generic\n"
+			"alias sha sha256\nalias gone nowhere\nalias crc* hash\nalias"),
 	};
 	struct result result;
 
@@ -176,7 +183,8 @@ static void soft_dependencies_come_first_too(void **state)
 		.folder = FOLDER,
 		.dependencies = TEXT("k/ext4.ko: k/jbd2.ko\nk/jbd2.ko:\nk/crc32c-intel.ko:\nk/late.ko:\nk/odd.ko:\n"),
 		.builtin = TEXT("k/nls.ko\n"),
-		.aliases = TEXT("alias crypto-crc32c crc32c_intel\n"),
+		.read_aliases = as_it_is,
+		.context = &(struct module_text)TEXT("alias crypto-crc32c crc32c_intel\n"),
 		.softdeps = TEXT("# Soft dependencies\nsoftdep ext4 post: late pre: nls gone crypto-crc32c\n"
 				 "softdep jbd2 pre: ext4 odd\nsoftdep odd late\nsoftdep late post: odd\nsoftdep"),
 	};

@@ -83,10 +83,26 @@ static struct module_text read_table(const struct module_folder *folder, const c
 	return (struct module_text){(const char *)table->data, table->size};
 }
 
+/* modules.alias, read when it is asked for. */
+struct aliases {
+	const struct module_folder *folder;
+	struct buf table;
+};
+
+static struct module_text read_aliases(void *context)
+{
+	struct aliases *aliases = context;
+
+	if (aliases->table.size > 0)
+		return (struct module_text){(const char *)aliases->table.data, aliases->table.size};
+	return read_table(aliases->folder, "modules.alias", &aliases->table);
+}
+
 static int read_order(struct module_order *order, const struct module_folder *folder,
 		      const struct initramfs_request *request, const struct log *log, struct error *err)
 {
-	struct buf dependencies = {0}, builtin = {0}, aliases = {0}, softdeps = {0};
+	struct buf dependencies = {0}, builtin = {0}, softdeps = {0};
+	struct aliases aliases = {.folder = folder};
 	int code = read_file(folder, "modules.dep", &dependencies, err);
 
 	if (code < 0) {
@@ -98,15 +114,16 @@ static int read_order(struct module_order *order, const struct module_folder *fo
 			.folder = folder->host,
 			.dependencies = {(const char *)dependencies.data, dependencies.size},
 			.builtin = read_table(folder, "modules.builtin", &builtin),
-			.aliases = read_table(folder, "modules.alias", &aliases),
 			.softdeps = read_table(folder, "modules.softdep", &softdeps),
+			.read_aliases = read_aliases,
+			.context = &aliases,
 		};
 
 		code = module_order_from(order, &tables, request->wishes, request->wish_count, log, err);
 	}
 	buf_release(&dependencies);
 	buf_release(&builtin);
-	buf_release(&aliases);
+	buf_release(&aliases.table);
 	buf_release(&softdeps);
 	return code;
 }

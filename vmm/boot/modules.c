@@ -276,9 +276,12 @@ static int visit_needs(struct resolver *resolver, struct module *module, unsigne
 /* All modules that have the alias, as modprobe(8) does: which of them suits the processor is up to them. */
 static int visit_alias(struct resolver *resolver, struct span name, unsigned depth, bool *known)
 {
-	struct span text = span_from(resolver->tables->aliases);
+	const struct module_tables *tables = resolver->tables;
+	struct span text = {NULL, 0};
 	int code = 0;
 
+	if (tables->read_aliases != NULL)
+		text = span_from(tables->read_aliases(tables->context));
 	while (text.length > 0 && code == 0) {
 		struct span line = cut(&text, '\n');
 		struct module *module;

@@ -28,8 +28,13 @@ struct module_tables {
 	const char *folder;              /* /lib/modules/VERSION, for messages */
 	struct module_text dependencies; /* modules.dep: "PATH: PATH PATH" a line */
 	struct module_text builtin;      /* modules.builtin: a path a line */
-	struct module_text aliases;      /* modules.alias: "alias NAME MODULE" */
 	struct module_text softdeps;     /* modules.softdep: "softdep MODULE pre: NAME NAME post: NAME" */
+	/*
+	 * modules.alias: "alias NAME MODULE". The largest of them, and of use only for a name that no module has, so it is asked for
+	 * then. May be called more than once. NULL: there is none.
+	 */
+	struct module_text (*read_aliases)(void *context);
+	void *context;
 };
 
 /* A module that is wanted, by its name or by an alias of it (not by one with wildcards, which are for devices). */
