@@ -195,10 +195,11 @@ static void add_registers(int vm)
 	CALL(vm, KVM_SET_USER_MEMORY_REGION, &memslot);
 }
 
-static int create_vcpu(int vm, const union cpuid *cpuid, size_t run_size)
+static int create_vcpu(int kvm, int vm, const union cpuid *cpuid, size_t run_size)
 {
 	union msrs msrs = {.table.nmsrs = 2};
 	struct kvm_lapic_state lapic;
+	uint64_t machine_checks;
 	int vcpu = CALL(vm, KVM_CREATE_VCPU, 0);
 
 	msrs.table.entries[0] = (struct kvm_msr_entry){.index = 0x1a0, .data = 1};
@@ -207,6 +208,11 @@ static int create_vcpu(int vm, const union cpuid *cpuid, size_t run_size)
 		err(1, "struct kvm_run");
 	CALL(vcpu, KVM_SET_CPUID2, cpuid);
 	CALL(vcpu, KVM_SET_MSRS, &msrs);
+	if (CALL(kvm, KVM_CHECK_EXTENSION, KVM_CAP_MCE) > 0) {
+		CALL(kvm, KVM_X86_GET_MCE_CAP_SUPPORTED, &machine_checks);
+		machine_checks = 2; /* banks */
+		CALL(vcpu, KVM_X86_SETUP_MCE, &machine_checks);
+	}
 	CALL(vcpu, KVM_GET_LAPIC, &lapic);
 	CALL(vcpu, KVM_SET_LAPIC, &lapic);
 	return vcpu;
@@ -271,7 +277,7 @@ int main(int argc, char *argv[])
 	add_registers(vm);
 	create_irqchip(vm);
 	add_events(vm, (uint32_t)atoi(argv[3]), (uint32_t)atoi(argv[4]));
-	vcpu = create_vcpu(vm, &cpuid, run_size);
+	vcpu = create_vcpu(kvm, vm, &cpuid, run_size);
 	load(ram, &regions[0], argv[1], argv[2]);
 	CALL(vcpu, KVM_GET_SREGS, &sregs);
 	CALL(vcpu, KVM_SET_SREGS, &sregs);

@@ -202,6 +202,8 @@ static const char *request_name(unsigned long request)
 		NAME(KVM_SET_REGS),
 		NAME(KVM_GET_REGS),
 		NAME(KVM_SET_MP_STATE),
+		NAME(KVM_X86_GET_MCE_CAP_SUPPORTED),
+		NAME(KVM_X86_SETUP_MCE),
 		NAME(KVM_SET_TSC_KHZ),
 		NAME(KVM_GET_TSC_KHZ),
 		NAME(KVM_SET_CLOCK),

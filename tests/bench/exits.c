@@ -11,19 +11,25 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
-#define DEBUGFS   "/sys/kernel/debug"
-#define EVENT     DEBUGFS "/tracing/events/kvm/kvm_userspace_exit"
-#define HISTOGRAM "hist:keys=common_pid,reason:size=4096"
+#define DEBUGFS  "/sys/kernel/debug"
+#define TRIGGERS DEBUGFS "/tracing/events/kvm/"
+
+/* Who and why; and of the accesses to ports also where, those that KVM answers by itself included. */
+static const struct histogram {
+	const char *trigger, *show, *histogram;
+} REASONS = {TRIGGERS "kvm_userspace_exit/trigger", TRIGGERS "kvm_userspace_exit/hist",
+	     "hist:keys=common_pid,reason:size=4096"},
+  PORTS = {TRIGGERS "kvm_pio/trigger", TRIGGERS "kvm_pio/hist", "hist:keys=common_pid,port:size=4096"};
 
 /* Opening the file to truncate it ("w") takes all triggers away, so the later ones append. */
-static int write_trigger(const char *mode, const char *text)
+static int write_trigger(const struct histogram *histogram, const char *mode, const char *before, const char *behind)
 {
-	FILE *file = fopen(EVENT "/trigger", mode);
+	FILE *file = fopen(histogram->trigger, mode);
 	int bad;
 
 	if (file == NULL)
 		return -1;
-	bad = fputs(text, file) < 0;
+	bad = fprintf(file, "%s%s%s\n", before, histogram->histogram, behind) < 0;
 	bad |= fclose(file) != 0;
 	return bad ? -1 : 0;
 }
@@ -33,20 +39,22 @@ int exits_start(void)
 	/* debugfs shows tracefs at tracing/ by itself */
 	if (access(DEBUGFS "/kvm", X_OK) != 0 && mount("debugfs", DEBUGFS, "debugfs", 0, NULL) != 0)
 		fprintf(stderr, "launch: cannot mount debugfs: %s\n", strerror(errno));
-	if (write_trigger("we", HISTOGRAM "\n") == 0)
+	if (write_trigger(&REASONS, "we", "", "") == 0 && write_trigger(&PORTS, "we", "", "") == 0)
 		return 0;
-	fprintf(stderr, "launch: cannot count exits with " EVENT ": %s\n", strerror(errno));
+	fprintf(stderr, "launch: cannot count exits with " TRIGGERS ": %s\n", strerror(errno));
 	return -1;
 }
 
 void exits_stop(void)
 {
-	write_trigger("ae", "!" HISTOGRAM "\n");
+	write_trigger(&REASONS, "ae", "!", "");
+	write_trigger(&PORTS, "ae", "!", "");
 }
 
 void exits_clear(void)
 {
-	write_trigger("ae", HISTOGRAM ":clear\n");
+	write_trigger(&REASONS, "ae", "", ":clear");
+	write_trigger(&PORTS, "ae", "", ":clear");
 }
 
 static void count(json_t *exits, const char *name, uint64_t more)
@@ -70,25 +78,38 @@ static const char *reason_name(unsigned reason)
 	}
 }
 
-/* Lines such as "{ common_pid:        312, reason:          2 } hitcount:       1711". */
-static int read_histogram(pid_t pid, json_t *exits)
+static void count_reason(json_t *exits, unsigned reason, uint64_t hits)
 {
-	FILE *file = fopen(EVENT "/hist", "re");
+	count(exits, "to-user-space", hits);
+	count(exits, reason_name(reason), hits);
+}
+
+static void count_port(json_t *ports, unsigned port, uint64_t hits)
+{
+	char name[8];
+
+	snprintf(name, sizeof(name), "0x%x", port & 0xffff);
+	count(ports, name, hits);
+}
+
+/* Lines such as "{ common_pid:        312, reason:          2 } hitcount:       1711", of this process's threads. */
+static int read_histogram(const struct histogram *histogram, pid_t pid,
+			  void (*take)(json_t *to, unsigned key, uint64_t hits), json_t *to)
+{
+	FILE *file = fopen(histogram->show, "re");
 	char line[256], path[64];
 	uint64_t hits;
-	unsigned reason;
+	unsigned key;
 	int thread;
 
 	if (file == NULL)
 		return -1;
 	while (fgets(line, sizeof(line), file) != NULL) {
-		if (sscanf(line, "{ common_pid: %d, reason: %u } hitcount: %" SCNu64, &thread, &reason, &hits) != 3)
+		if (sscanf(line, "{ common_pid: %d, %*[a-z]: %u } hitcount: %" SCNu64, &thread, &key, &hits) != 3)
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/task/%d", (int)pid, thread);
-		if (access(path, F_OK) != 0)
-			continue;
-		count(exits, "to-user-space", hits);
-		count(exits, reason_name(reason), hits);
+		if (access(path, F_OK) == 0)
+			take(to, key, hits);
 	}
 	fclose(file);
 	return 0;
@@ -135,7 +156,12 @@ json_t *exits_read(pid_t pid)
 {
 	json_t *exits = json_object();
 
-	if (read_histogram(pid, exits) == 0)
+	if (read_histogram(&REASONS, pid, count_reason, exits) == 0) {
+		json_t *ports = json_object();
+
+		read_histogram(&PORTS, pid, count_port, ports);
+		json_object_set_new(exits, "ports", ports);
 		json_object_set_new(exits, "kvm", read_vm(pid));
+	}
 	return exits;
 }

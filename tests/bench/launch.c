@@ -27,6 +27,7 @@
 #include "tests/bench/exits.h"
 #include "tests/bench/memory.h"
 #include "tests/bench/phases.h"
+#include "tests/bench/started.h"
 
 #define MS UINT64_C(1000000)
 
@@ -48,10 +49,12 @@ struct row {
 	const char *name;
 	char **command; /* ends in NULL */
 	uint64_t ns[RUNS_MAX];
-	uint64_t guest_ns[RUNS_MAX]; /* what the guest's clock said at the mark; 0 when it said nothing */
-	uint64_t faults[RUNS_MAX];   /* page faults until the end */
+	uint64_t guest_ns[RUNS_MAX];  /* what the guest's clock said at the mark; 0 when it said nothing */
+	uint64_t run_ns[RUNS_MAX];    /* to the first KVM_RUN, where the program says it; else 0 */
+	uint64_t kernel_ns[RUNS_MAX]; /* to the start of the guest kernel's clock */
+	uint64_t faults[RUNS_MAX];    /* page faults until the end */
 	unsigned count;
-	json_t *calls, *exits; /* arrays, one element a run */
+	json_t *calls, *exits, *stages; /* arrays, one element a run */
 	struct phases phases;
 	struct memory_use peak, last; /* last: the most of each run's last sample */
 	unsigned samples;
@@ -68,6 +71,7 @@ struct child {
 	pid_t pid;
 	int answer; /* its standard input, with --phases; else -1 */
 	uint64_t start;
+	struct started started;
 	struct stream streams[2];
 };
 
@@ -155,7 +159,7 @@ static void give_up(struct child *child, const struct row *row, const char *why)
 }
 
 /* Takes what there is. True when a line with the mark is complete; then it is in stream->line. */
-static bool read_stream(struct stream *stream, const char *mark)
+static bool read_stream(struct stream *stream, const char *mark, struct started *started)
 {
 	char bytes[4096];
 	ssize_t got = read(stream->fd, bytes, sizeof(bytes));
@@ -175,6 +179,7 @@ static bool read_stream(struct stream *stream, const char *mark)
 			continue;
 		}
 		stream->used = 0;
+		started_hear(started, stream->line);
 		if (strstr(stream->line, mark) != NULL)
 			return true;
 	}
@@ -254,7 +259,7 @@ static const char *wait_for_mark(struct child *child, const struct options *opti
 		*arrival = now();
 		for (int i = 0; i < 2; i++) {
 			if (polls[i].revents != 0 &&
-			    read_stream(&child->streams[i], options->phases ? "@" : options->until) &&
+			    read_stream(&child->streams[i], options->phases ? "@" : options->until, &child->started) &&
 			    is_last(child, options, row, child->streams[i].line))
 				return child->streams[i].line;
 		}
@@ -308,15 +313,21 @@ static void run_once(const struct options *options, struct row *row, bool keep)
 	if (keep) {
 		row->ns[row->count] = at - child.start;
 		row->guest_ns[row->count] = guest;
+		row->run_ns[row->count] = child.started.run_at == 0 ? 0 : child.started.run_at - child.start;
+		/* a guest whose clock runs ahead of ours has said nothing of use */
+		row->kernel_ns[row->count] = guest == 0 || guest > at - child.start ? 0 : at - child.start - guest;
 		row->faults[row->count] = (uint64_t)usage.ru_minflt;
 		row->count++;
 		if (calls != NULL)
 			json_array_append(row->calls, calls);
 		if (exits != NULL)
 			json_array_append(row->exits, exits);
+		if (child.started.stages != NULL)
+			json_array_append(row->stages, child.started.stages);
 	}
 	json_decref(calls);
 	json_decref(exits);
+	json_decref(child.started.stages);
 }
 
 /* --------------------------------------------------------------------------------------------- the report */
@@ -363,6 +374,12 @@ static json_t *describe(struct row *row, const struct options *options)
 	json_object_set_new(object, "page-faults", spread(row->faults, row->count));
 	if (row->guest_ns[0] != 0)
 		json_object_set_new(object, "guest-clock-ns", spread(row->guest_ns, row->count));
+	if (row->kernel_ns[0] != 0)
+		json_object_set_new(object, "kernel-ns", spread(row->kernel_ns, row->count));
+	if (row->run_ns[0] != 0)
+		json_object_set_new(object, "run-ns", spread(row->run_ns, row->count));
+	if (json_array_size(row->stages) > 0)
+		json_object_set(object, "stages-us", row->stages);
 	if (options->preload != NULL)
 		json_object_set(object, "calls", row->calls);
 	if (options->exits)
@@ -468,6 +485,7 @@ static unsigned read_rows(struct row *rows, int first, int argc, char *argv[])
 		rows[count].command = &argv[i + 2];
 		rows[count].calls = json_array();
 		rows[count].exits = json_array();
+		rows[count].stages = json_array();
 		rows[count].phases.parts = json_object();
 		count++;
 		i += 2;
@@ -504,6 +522,7 @@ int main(int argc, char *argv[])
 		json_array_append_new(results, describe(&rows[i], &options));
 		json_decref(rows[i].calls);
 		json_decref(rows[i].exits);
+		json_decref(rows[i].stages);
 		json_decref(rows[i].phases.parts);
 	}
 	if (json_dump_file(results, options.json, JSON_INDENT(1)) < 0)
