@@ -186,8 +186,10 @@ out:
 }
 
 /*
- * Ours comes first and the user's last, because Linux lets the later of two win. panic=-1 makes a panic end in a reset, and panic_warm tells it from
- * a reset that was asked for (see machine_run.c).
+ * Ours comes first and the user's last, because Linux lets the later of two win. panic=-1 makes a panic end in a reset, and
+ * panic_warm tells it from a reset that was asked for (see machine_run.c). swiotlb=512, in slabs of 2 KiB, is the least that
+ * Linux takes as bounce buffers for devices that cannot reach all of memory. No device here needs any, but with anything
+ * above 4 GiB, as blocks are, Linux would set 64 MiB aside and clear them.
  */
 static int make_cmdline(struct run *run, struct error *err)
 {
@@ -198,7 +200,7 @@ static int make_cmdline(struct run *run, struct error *err)
 		buf_text(&run->cmdline, "console=ttyS0 ");
 	if (!config->console)
 		buf_text(&run->cmdline, "quiet ");
-	buf_text(&run->cmdline, "panic=-1 reboot=panic_warm");
+	buf_text(&run->cmdline, "swiotlb=512 panic=-1 reboot=panic_warm");
 	if (config->initrd == NULL && config->serial == SERIAL_STDIO && terminal != NULL && terminal[0] != '\0' &&
 	    strpbrk(terminal, " \t\"'") == NULL)
 		buf_printf(&run->cmdline, " TERM=%s", terminal);

@@ -452,7 +452,7 @@ static void the_guest_finds_its_boot_parameters(void **state)
 		sum = (uint8_t)(sum + rsdp[i]);
 	assert_int_equal(sum, 0);
 	line = (const char *)rsdp + 36;
-	assert_string_equal(line, "console=ttyS0 quiet panic=-1 reboot=panic_warm the end of the line");
+	assert_string_equal(line, "console=ttyS0 quiet swiotlb=512 panic=-1 reboot=panic_warm the end of the line");
 	assert_memory_equal(rsdp + 36 + 256, run->initrd_bytes, INITRD_SIZE);
 	run_free(run);
 }
