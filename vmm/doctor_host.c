@@ -123,6 +123,33 @@ static void look_at_pool(struct findings *list, const char *name, const char *si
 		finding_remedy(finding, "as root: echo %" PRIu64 " > %s/nr_hugepages", total + plenty, folder);
 }
 
+/*
+ * Guest memory of ordinary pages is a memfd, advised to be in huge pages (see memory/backend.c), and the host's kernel says whether it
+ * listens. The file's text is every choice, the one that holds in brackets.
+ */
+static void look_at_transparent_pages(struct findings *list)
+{
+	static const char NAME[] = "huge memfds", PATH[] = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+	static const char WHY[] = "a start with fewer page faults";
+	struct buf text = {0};
+	struct finding *finding;
+	struct error ignored;
+
+	if (io_read_file(PATH, 4 * KIB, &text, EXIT_STATUS_HOST, &ignored) < 0) {
+		finding_add(list, FINDING_LOST, NAME, "this host's kernel has no transparent huge pages; for %s", WHY);
+	} else {
+		buf_u8(&text, 0);
+		if (buf_failed(&text) || strstr((const char *)text.data, "[never]") != NULL ||
+		    strstr((const char *)text.data, "[deny]") != NULL) {
+			finding = finding_add(list, FINDING_LOST, NAME, "guest memory is in pages of 4K; for %s", WHY);
+			finding_remedy(finding, "as root: echo advise > %s", PATH);
+		} else {
+			finding_add(list, FINDING_OK, NAME, "guest memory may be in pages of 2M; for %s", WHY);
+		}
+	}
+	buf_release(&text);
+}
+
 /* ------------------------------------------------------------------------------------------------- helpers */
 
 static void look_at_device(struct findings *list, const char *name, const char *path, const char *module,
@@ -214,6 +241,7 @@ void doctor_look_at_host(struct findings *list)
 	look_at_nodes(list);
 	look_at_pool(list, "2M huge pages", "2M", "2048kB", 512);
 	look_at_pool(list, "1G huge pages", "1G", "1048576kB", 1);
+	look_at_transparent_pages(list);
 	look_at_program(list, "busybox", busybox_find(), "the guest's shell", "apt-get install busybox-static");
 	look_at_program(list, "virtiofsd", virtio_fs_find_program(), "-- COMMAND, --share",
 			"apt-get install virtiofsd, on Debian 12 qemu-system-common");
