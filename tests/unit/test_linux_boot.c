@@ -476,6 +476,34 @@ static void an_initrd_from_memory_goes_to_the_top(void **state)
 	guest_free(guest);
 }
 
+/* What is in the archive's buffer, and a file in between, straight from it to its place. */
+static void an_initrd_from_an_archive_is_put_together(void **state)
+{
+	struct guest *guest = guest_new(GIB);
+	struct archive archive = {0};
+	struct memory_file file;
+	uint8_t bytes[4097];
+
+	(void)state;
+	memset(bytes, 0x5a, sizeof(bytes));
+	file = memory_file_new(bytes, sizeof(bytes));
+	buf_text(&archive.bytes, "head");
+	assert_int_equal(archive_add_part(&archive, file.path, sizeof(bytes)), 0);
+	buf_text(&archive.bytes, "tail");
+	guest->initrd.archive = &archive;
+	guest->initrd.size = archive_size(&archive);
+	assert_int_equal(guest->initrd.size, 4 + 4100 + 4);
+	memset(guest_mem_at(&guest->memory, GIB - 8192, 8192), 0xa5, 8192); /* a file's memory need not be zero */
+	guest_load(guest);
+	assert_true(guest->boot.initrd.start == GIB - 8192);
+	assert_memory_equal(at(guest, GIB - 8192, 5), "head\x5a", 5);
+	assert_memory_equal(at(guest, GIB - 8192 + 4 + 4096, 8), "\x5a\0\0\0tail", 8);
+	archive_release(&archive);
+	archive_release(NULL);
+	close(file.fd);
+	guest_free(guest);
+}
+
 /* From its first byte, wherever the descriptor stands. */
 static void an_initrd_from_a_file_is_the_same(void **state)
 {
@@ -1043,6 +1071,7 @@ int main(void)
 		cmocka_unit_test(a_kernel_that_cannot_move_is_refused),
 		cmocka_unit_test(advice_for_a_large_kernel_is_good),
 		cmocka_unit_test(an_initrd_from_memory_goes_to_the_top),
+		cmocka_unit_test(an_initrd_from_an_archive_is_put_together),
 		cmocka_unit_test(an_initrd_from_a_file_is_the_same),
 		cmocka_unit_test(an_initrd_that_shrinks_is_an_error),
 		cmocka_unit_test(a_kernel_that_shrinks_is_an_error),
