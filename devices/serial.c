@@ -336,6 +336,7 @@ static void serial_write(void *device, uint64_t offset, unsigned size, uint64_t 
 		pthread_mutex_unlock(&serial->lock);
 		serial->transmit(serial->context, (uint8_t)value);
 		pthread_mutex_lock(&serial->lock);
+		counter_add(&serial->out_bytes, 1);
 	}
 	unsigned before = line_causes(serial);
 	write_register(serial, offset, (uint8_t)value);
@@ -347,6 +348,12 @@ static void serial_write(void *device, uint64_t offset, unsigned size, uint64_t 
 }
 
 static const struct bus_ops serial_ops = {.widths = 1, .read = serial_read, .write = serial_write};
+
+static const struct counter_field FIELDS[] = {
+	{"in", offsetof(struct serial, in_bytes), COUNTER_TOTAL, UNIT_BYTES, "Bytes to the guest"},
+	{"out", offsetof(struct serial, out_bytes), COUNTER_TOTAL, UNIT_BYTES, "Bytes from the guest"},
+};
+const struct counter_table SERIAL_COUNTERS = {NULL, FIELDS, sizeof(FIELDS) / sizeof(FIELDS[0])};
 
 /* Table III of the data sheet, "register reset configuration". */
 static void set_defaults(struct serial *serial)
@@ -407,6 +414,7 @@ size_t serial_receive(struct serial *serial, const uint8_t *bytes, size_t count)
 		while (taken < count && serial->fifo_count < fifo_capacity(serial))
 			fifo_push(serial, bytes[taken++]);
 	}
+	counter_add(&serial->in_bytes, taken);
 	if (taken < count)
 		serial->full = true;
 	/*

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "devices/device.h"
+#include "vmm/base/counter.h"
 
 /*
  * A 16550A UART (National Semiconductor PC16550D data sheet) with its interrupts: COM1, ports 0x3f8..0x3ff, GSI 4. The
@@ -42,9 +43,13 @@ struct serial {
 	uint16_t divisor;
 	uint8_t fifo[SERIAL_FIFO_SIZE];
 	size_t fifo_head, fifo_count;
-	bool thr_interrupt; /* "transmitter empty" is pending */
-	bool full;          /* serial_receive() has refused a byte since drained() was called last */
+	bool thr_interrupt;                 /* "transmitter empty" is pending */
+	struct counter in_bytes, out_bytes; /* SERIAL_COUNTERS */
+	bool full;                          /* serial_receive() has refused a byte since drained() was called last */
 };
+
+/* Of struct serial: what has gone to the guest and come from it. */
+extern const struct counter_table SERIAL_COUNTERS;
 
 /*
  * Registers as after a reset, interrupt not connected. The callbacks and their context are borrowed. 0, or -errno of

@@ -203,6 +203,26 @@ static void reset(struct virtio_device *device)
 
 /* ---- life */
 
+static const struct counter_field FIELDS[] = {
+	{"requests", offsetof(struct blk_counters, requests), COUNTER_TOTAL, UNIT_NONE, "Requests that have ended"},
+	{"transferred", offsetof(struct blk_counters, bytes), COUNTER_TOTAL, UNIT_BYTES,
+	 "Bytes read, written, zeroed or given back"},
+	{"errors", offsetof(struct blk_counters, errors), COUNTER_TOTAL, UNIT_NONE,
+	 "Requests at which the disk failed"},
+	{"refused", offsetof(struct blk_counters, refused), COUNTER_TOTAL, UNIT_NONE,
+	 "Requests for what the guest may not do"},
+};
+static const struct counter_table COUNTERS = {"operation", FIELDS, sizeof(FIELDS) / sizeof(FIELDS[0])};
+
+static void counters(const struct virtio_device *device, const struct counter_sink *sink)
+{
+	static const char *const KINDS[] = {"read", "write", "flush", "discard", "write_zeroes", "other"};
+	const struct virtio_blk *blk = (const struct virtio_blk *)device;
+
+	for (int i = 0; i < BLK_KINDS; i++)
+		counter_show(sink, &COUNTERS, &blk->counters[i], KINDS[i]);
+}
+
 static const struct virtio_class CLASS = {
 	.name = "blk",
 	.id = VIRTIO_ID_BLOCK,
@@ -212,6 +232,7 @@ static const struct virtio_class CLASS = {
 	.reset = reset,
 	.kick = kick,
 	.readable = readable,
+	.counters = counters,
 };
 
 /* §5.2.6: an ASCII string of up to 20 bytes; without spaces and the like, it is a name that udev uses as it is. */

@@ -55,6 +55,24 @@ struct virtio_blk_options {
 	uint32_t step_max;      /* for tests: bytes in one step, 0 means VIRTIO_BLK_STEP_MAX */
 };
 
+/* What requests are counted as; the last one is whatever is none of the others. */
+enum blk_kind {
+	BLK_KIND_READ,
+	BLK_KIND_WRITE,
+	BLK_KIND_FLUSH,
+	BLK_KIND_DISCARD,
+	BLK_KIND_ZERO,
+	BLK_KIND_OTHER,
+	BLK_KINDS
+};
+
+struct blk_counters {
+	struct counter requests; /* that have ended, in whatever way */
+	struct counter bytes;    /* moved, zeroed or given back, also of a request that failed later */
+	struct counter errors;   /* the disk failed */
+	struct counter refused;  /* the guest asked for what it may not */
+};
+
 /* A request from the ring until its status is written. */
 struct blk_request {
 	uint16_t queue, head;
@@ -93,7 +111,7 @@ struct virtio_blk {
 	uint8_t *zero_buffer;
 	struct iovec zeroes[VIRTIO_BLK_ZERO_SEGMENTS];
 	struct virtq_chain chain; /* the one that is being taken apart */
-	uint64_t completed, failed;
+	struct blk_counters counters[BLK_KINDS];
 };
 
 /*

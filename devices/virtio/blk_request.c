@@ -21,6 +21,24 @@ bool blk_writes_back(const struct virtio_blk *blk)
 	return (blk->device.accepted & VIRTIO_BLK_FEATURE_FLUSH) != 0 && !blk->write_through_chosen;
 }
 
+static struct blk_counters *counters_of(struct virtio_blk *blk, const struct blk_request *request)
+{
+	switch (request->type) {
+	case VIRTIO_BLK_T_IN:
+		return &blk->counters[BLK_KIND_READ];
+	case VIRTIO_BLK_T_OUT:
+		return &blk->counters[BLK_KIND_WRITE];
+	case VIRTIO_BLK_T_FLUSH:
+		return &blk->counters[BLK_KIND_FLUSH];
+	case VIRTIO_BLK_T_DISCARD:
+		return &blk->counters[BLK_KIND_DISCARD];
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		return &blk->counters[BLK_KIND_ZERO];
+	default:
+		return &blk->counters[BLK_KIND_OTHER];
+	}
+}
+
 /* ---- the end of a request */
 
 /*
@@ -36,8 +54,7 @@ static void finish(struct virtio_blk *blk, struct blk_request *request, uint8_t 
 		written++;
 	virtq_push(&blk->device.queues[request->queue], request->head, written);
 	blk->pushed |= UINT32_C(1) << request->queue;
-	blk->completed++;
-	blk->failed += status != VIRTIO_BLK_S_OK;
+	counter_add(&counters_of(blk, request)->requests, 1);
 	blk->free[blk->free_count++] = (uint16_t)(request - blk->requests);
 }
 
@@ -68,6 +85,7 @@ static void fail(struct virtio_blk *blk, struct blk_request *request, const char
 		log_limited(device->log, &device->log_limit, LOG_WARN,
 			    "%s: cannot %s at byte %" PRIu64 ": %s; the guest gets an I/O error", device->option,
 			    type_name(request->type), request->offset, why);
+	counter_add(&counters_of(blk, request)->errors, 1);
 	finish(blk, request, VIRTIO_BLK_S_IOERR);
 }
 
@@ -79,6 +97,7 @@ static void refuse(struct virtio_blk *blk, struct blk_request *request, uint8_t 
 	if (device->log != NULL)
 		log_limited(device->log, &device->log_limit, LOG_INFO,
 			    "%s: the guest's request (type %u) is refused: %s", device->option, request->type, why);
+	counter_add(&counters_of(blk, request)->refused, 1);
 	finish(blk, request, status);
 }
 
@@ -165,8 +184,16 @@ static void next_range(struct virtio_blk *blk, struct blk_request *request)
 	start_range(blk, request);
 }
 
+/* A range that was served in one call. */
+static void range_done(struct virtio_blk *blk, struct blk_request *request)
+{
+	counter_add(&counters_of(blk, request)->bytes, request->left);
+	next_range(blk, request);
+}
+
 static void moved(struct virtio_blk *blk, struct blk_request *request, uint64_t bytes)
 {
+	counter_add(&counters_of(blk, request)->bytes, bytes);
 	request->offset += bytes;
 	request->left -= bytes;
 	if (request->type == VIRTIO_BLK_T_IN)
@@ -198,7 +225,7 @@ static void discard_instead(struct virtio_blk *blk, struct blk_request *request)
 	if (code < 0 && code != -EOPNOTSUPP)
 		fail(blk, request, strerror(-code));
 	else
-		next_range(blk, request);
+		range_done(blk, request);
 }
 
 /* fallocate(2) did not work. What was asked for can be had in a slower way. */
@@ -246,7 +273,7 @@ void blk_request_step_done(struct virtio_blk *blk, uint32_t tag, int32_t value)
 		if (value < 0)
 			range_refused(blk, request, -value);
 		else
-			next_range(blk, request);
+			range_done(blk, request);
 		break;
 	}
 }

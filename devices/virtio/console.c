@@ -219,6 +219,20 @@ static void readable(struct virtio_device *device, int fd)
 	pthread_mutex_unlock(&device->lock);
 }
 
+static const struct counter_field FIELDS[] = {
+	{"in", offsetof(struct virtio_console_port, in_bytes), COUNTER_TOTAL, UNIT_BYTES, "Bytes to the guest"},
+	{"out", offsetof(struct virtio_console_port, out_bytes), COUNTER_TOTAL, UNIT_BYTES, "Bytes from the guest"},
+};
+static const struct counter_table COUNTERS = {"port", FIELDS, sizeof(FIELDS) / sizeof(FIELDS[0])};
+
+static void counters(const struct virtio_device *device, const struct counter_sink *sink)
+{
+	const struct virtio_console *console = (const struct virtio_console *)device;
+
+	for (unsigned i = 0; i < console->count; i++)
+		counter_show(sink, &COUNTERS, &console->ports[i], console->ports[i].name);
+}
+
 static const struct virtio_class CLASS = {
 	.name = "console",
 	.id = VIRTIO_ID_CONSOLE,
@@ -228,6 +242,7 @@ static const struct virtio_class CLASS = {
 	.reset = reset,
 	.kick = kick,
 	.readable = readable,
+	.counters = counters,
 };
 
 /* ---- our own side */

@@ -63,7 +63,7 @@ struct virtio_console_port {
 	bool sending;     /* out is a request of the guest's, sent bytes of which are written */
 	uint64_t sent;
 	struct virtq_chain out;
-	uint64_t in_bytes, out_bytes; /* moved so far, for the curious */
+	struct counter in_bytes, out_bytes; /* moved so far */
 };
 
 struct virtio_console {

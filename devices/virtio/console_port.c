@@ -106,7 +106,7 @@ static int receive(struct virtio_console *console, unsigned number, size_t limit
 		got = readv(port->fds[VIRTIO_CONSOLE_IN], parts, cut(parts, chain->iov, chain->writable, 0, limit));
 	} while (got < 0 && errno == EINTR);
 	if (got > 0) {
-		port->in_bytes += (uint64_t)got;
+		counter_add(&port->in_bytes, (uint64_t)got);
 		virtq_push(queue, chain->head, (uint32_t)got);
 		return (int)got;
 	}
@@ -169,7 +169,7 @@ static int transmit(struct virtio_console *console, unsigned number, int *left)
 			     cut(parts, port->out.iov, port->out.readable, port->sent, (size_t)*left));
 		if (put >= 0) {
 			port->sent += (uint64_t)put;
-			port->out_bytes += (uint64_t)put;
+			counter_add(&port->out_bytes, (uint64_t)put);
 			*left -= cost(put);
 		} else if (errno == EAGAIN) {
 			return 0;

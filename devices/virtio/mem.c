@@ -48,6 +48,7 @@ static void set_plugged(struct virtio_mem *mem, struct blocks blocks, bool plugg
 		mem->plugged[i / 64] = plugged ? mem->plugged[i / 64] | bit : mem->plugged[i / 64] & ~bit;
 	}
 	mem->plugged_count += plugged ? blocks.count : 0;
+	counter_set(&mem->plugged_bytes, mem->plugged_count * mem->options.block_size);
 }
 
 /* The border: the blocks that a request speaks of, or false unless they are whole blocks, at least one, of the region. */
@@ -153,6 +154,8 @@ static int serve_one(struct virtio_mem *mem)
 	if (virtq_read(&chain, 0, &request, sizeof(request)) != sizeof(request) || chain.writable_bytes < RESPONSE_SIZE)
 		return -EPROTO;
 	response = respond(mem, &request);
+	counter_add(&mem->requests, 1);
+	counter_add(&mem->refused, response.type != VIRTIO_MEM_RESP_ACK);
 	virtq_push(queue, chain.head, (uint32_t)virtq_write(&chain, 0, &response, RESPONSE_SIZE));
 	return 1;
 }
@@ -193,6 +196,22 @@ static void read_config(struct virtio_device *device, size_t offset, uint8_t *by
 	memcpy(bytes, (const uint8_t *)&config + offset, size);
 }
 
+static const struct counter_field FIELDS[] = {
+	{"plugged", offsetof(struct virtio_mem, plugged_bytes), COUNTER_GAUGE, UNIT_BYTES,
+	 "Memory that the guest has plugged"},
+	{"requested", offsetof(struct virtio_mem, requested_bytes), COUNTER_GAUGE, UNIT_BYTES,
+	 "Memory that the guest is asked to have plugged"},
+	{"requests", offsetof(struct virtio_mem, requests), COUNTER_TOTAL, UNIT_NONE, "Requests of the driver's"},
+	{"refused", offsetof(struct virtio_mem, refused), COUNTER_TOTAL, UNIT_NONE,
+	 "Requests of the driver's that were not granted"},
+};
+static const struct counter_table COUNTERS = {NULL, FIELDS, sizeof(FIELDS) / sizeof(FIELDS[0])};
+
+static void counters(const struct virtio_device *device, const struct counter_sink *sink)
+{
+	counter_show(sink, &COUNTERS, device, NULL);
+}
+
 /* No reset: what is plugged stays so (§5.15.6.2 knows no such event); a driver that starts anew unplugs all. */
 static const struct virtio_class MEM_CLASS = {
 	.name = "mem",
@@ -201,6 +220,7 @@ static const struct virtio_class MEM_CLASS = {
 	.wide_config = true, /* the sizes */
 	.read_config = read_config,
 	.kick = kick,
+	.counters = counters,
 };
 
 /* ---- the main thread's side */
@@ -247,6 +267,7 @@ int virtio_mem_init(struct virtio_mem *mem, const struct virtio_mem_options *opt
 	if (code < 0)
 		return code;
 	mem->requested = options->requested;
+	counter_set(&mem->requested_bytes, mem->requested);
 	mem->block_count = options->size / mem->options.block_size;
 	mem->plugged = calloc((mem->block_count + 63) / 64, sizeof(*mem->plugged));
 	code = mem->plugged == NULL
@@ -279,6 +300,7 @@ int virtio_mem_set_requested(struct virtio_mem *mem, uint64_t bytes, struct erro
 	pthread_mutex_lock(&mem->device.lock);
 	if (mem->requested != bytes) {
 		mem->requested = bytes;
+		counter_set(&mem->requested_bytes, bytes);
 		virtio_config_changed(&mem->device);
 	}
 	pthread_mutex_unlock(&mem->device.lock);

@@ -39,6 +39,7 @@ struct virtio_mem {
 	uint64_t *plugged; /* a bit for each block; heap, owned */
 	uint64_t block_count, plugged_count;
 	uint64_t requested; /* bytes */
+	struct counter plugged_bytes, requested_bytes, requests, refused;
 };
 
 /* EXIT_STATUS_CONFIG for sizes that do not fit each other, EXIT_STATUS_HOST for a lack of memory; then nothing is left behind. */

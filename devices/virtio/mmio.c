@@ -104,6 +104,7 @@ void virtio_mmio_publish(struct virtio_device *device)
 
 static void reset(struct virtio_device *device)
 {
+	counter_add(&device->counters.resets, 1);
 	if (device->class->reset != NULL)
 		device->class->reset(device);
 	for (unsigned i = 0; i < device->queue_count; i++)

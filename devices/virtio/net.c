@@ -162,6 +162,21 @@ static void readable(struct virtio_device *device, int fd)
 	pthread_mutex_unlock(&device->lock);
 }
 
+static const struct counter_field FIELDS[] = {
+	{"frames", offsetof(struct net_counters, frames), COUNTER_TOTAL, UNIT_NONE, "Frames that were moved"},
+	{"transferred", offsetof(struct net_counters, bytes), COUNTER_TOTAL, UNIT_BYTES, "Bytes of those frames"},
+	{"dropped", offsetof(struct net_counters, dropped), COUNTER_TOTAL, UNIT_NONE, "Frames that were dropped"},
+};
+static const struct counter_table COUNTERS = {"direction", FIELDS, sizeof(FIELDS) / sizeof(FIELDS[0])};
+
+static void counters(const struct virtio_device *device, const struct counter_sink *sink)
+{
+	const struct net *net = (const struct net *)device;
+
+	counter_show(sink, &COUNTERS, &net->received, "to_guest");
+	counter_show(sink, &COUNTERS, &net->sent, "from_guest");
+}
+
 static const struct virtio_class NET_CLASS = {
 	.name = "net",
 	.id = VIRTIO_ID_NET,
@@ -170,6 +185,7 @@ static const struct virtio_class NET_CLASS = {
 	.activate = activate,
 	.reset = reset,
 	.kick = kick,
+	.counters = counters,
 	.readable = readable,
 };
 

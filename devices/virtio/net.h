@@ -24,6 +24,11 @@
 #define NET_FEATURE_MRG_RXBUF  (UINT64_C(1) << 15)
 #define NET_FEATURE_STATUS     (UINT64_C(1) << 16)
 
+struct net_counters {
+	struct counter frames, bytes; /* moved; without the header of virtio's */
+	struct counter dropped;       /* frames */
+};
+
 /*
  * A network card (virtio 1.2 §5.1) with one queue pair, connected to
  *	- a tap through the kernel's vhost-net: no frame passes through this process, all offloads;
@@ -45,13 +50,14 @@ struct net {
 	struct passt passt;
 	bool running; /* between activate and reset */
 	/* net_path.c */
-	int epoll;                        /* watches tap or socket; -1 with vhost */
-	bool wants_in, wants_out;         /* what it watches for */
-	bool out_full;                    /* the back end takes nothing now; transmission goes on when it does */
-	uint8_t *held;                    /* NET_PLAIN_TAP: header and frame that were read and have no room yet */
-	size_t held_size;                 /* 0: none */
-	uint64_t received, sent, dropped; /* frames, for tests and the curious */
-	struct virtq_chain chain;         /* scratch */
+	int epoll;                /* watches tap or socket; -1 with vhost */
+	bool wants_in, wants_out; /* what it watches for */
+	bool out_full;            /* the back end takes nothing now; transmission goes on when it does */
+	uint8_t *held;            /* NET_PLAIN_TAP: header and frame that were read and have no room yet */
+	size_t held_size;         /* 0: none */
+	/* of frames to the guest, and from it; with vhost they are not seen here */
+	struct net_counters received, sent;
+	struct virtq_chain chain; /* scratch */
 };
 
 /*

@@ -89,6 +89,12 @@ void net_path_close(struct net *net)
 		tap_release(&net->tap);
 }
 
+static void count(struct net_counters *counters, size_t size)
+{
+	counter_add(&counters->frames, 1);
+	counter_add(&counters->bytes, size);
+}
+
 /* ---- to the guest */
 
 /* The next frame of a tap, with the kernel's header: 1, 0 when there is none, or -errno. */
@@ -153,9 +159,9 @@ static int receive_one(struct net *net)
 	if (code < 0 || code == NET_NO_ROOM)
 		return code < 0 ? code : -EAGAIN;
 	if (code == NET_DELIVERED)
-		net->received++;
+		count(&net->received, size);
 	else
-		net->dropped++;
+		counter_add(&net->received.dropped, 1);
 	taken(net, size);
 	return 1;
 }
@@ -195,7 +201,7 @@ int net_path_receive(struct net *net)
 /* ---- from the guest */
 
 /* 0 when the frame is gone (or dropped by the kernel, which takes none for a tap that is down), -EAGAIN, -EPIPE. */
-static int send_to_tap(struct net *net)
+static int send_to_tap(struct net *net, size_t size)
 {
 	ssize_t sent = writev(net->tap.fd, net->chain.iov, (int)net->chain.readable);
 
@@ -204,9 +210,9 @@ static int send_to_tap(struct net *net)
 	if (sent < 0 && errno == EBADFD)
 		return -EPIPE;
 	if (sent < 0)
-		net->dropped++;
+		counter_add(&net->sent.dropped, 1);
 	else
-		net->sent++;
+		count(&net->sent, size);
 	return 0;
 }
 
@@ -217,7 +223,7 @@ static int send_to_stream(struct net *net, const struct net_header *header, size
 	int code;
 
 	if (size > NET_STREAM_FRAME_MAX) {
-		net->dropped++;
+		counter_add(&net->sent.dropped, 1);
 		return 0;
 	}
 	frame = net_stream_room(stream, size);
@@ -232,11 +238,11 @@ static int send_to_stream(struct net *net, const struct net_header *header, size
 	/* finished in our copy: the guest's memory is not ours to write, and cannot change under it any more */
 	virtq_read(&net->chain, NET_HEADER_SIZE, frame, size);
 	if (net_finish(header, frame, size) < 0) {
-		net->dropped++;
+		counter_add(&net->sent.dropped, 1);
 		return 0;
 	}
 	net_stream_queue(stream, size);
-	net->sent++;
+	count(&net->sent, size);
 	return 0;
 }
 
@@ -248,12 +254,12 @@ static int transmit_one(struct net *net)
 	int code = net_check(&net->chain, &header, &size);
 
 	if (code == -EMSGSIZE || (code == 0 && back_end_fd(net) < 0)) {
-		net->dropped++;
+		counter_add(&net->sent.dropped, 1);
 		return 0;
 	}
 	if (code < 0)
 		return code;
-	return net->back_end == NET_STREAM ? send_to_stream(net, &header, size) : send_to_tap(net);
+	return net->back_end == NET_STREAM ? send_to_stream(net, &header, size) : send_to_tap(net, size);
 }
 
 /* Until the queue is empty, the back end full or the budget used up: 1 for the last, 0, or -errno. */

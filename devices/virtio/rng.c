@@ -32,6 +32,7 @@ static int fill(const struct virtq_chain *chain)
 
 static void kick(struct virtio_device *device, unsigned index)
 {
+	struct virtio_rng *rng = (struct virtio_rng *)device;
 	struct virtq *queue = &device->queues[index];
 	struct virtq_chain chain;
 	int code = 0;
@@ -61,15 +62,29 @@ static void kick(struct virtio_device *device, unsigned index)
 			return;
 		}
 		virtq_push(queue, chain.head, (uint32_t)code);
+		counter_add(&rng->requests, 1);
+		counter_add(&rng->bytes, (uint64_t)code);
 	}
 	virtio_interrupt(device, index);
 	virtio_kick_again(device, index);
+}
+
+static const struct counter_field FIELDS[] = {
+	{"requests", offsetof(struct virtio_rng, requests), COUNTER_TOTAL, UNIT_NONE, "Requests that were served"},
+	{"given", offsetof(struct virtio_rng, bytes), COUNTER_TOTAL, UNIT_BYTES, "Random bytes that the guest got"},
+};
+static const struct counter_table COUNTERS = {NULL, FIELDS, sizeof(FIELDS) / sizeof(FIELDS[0])};
+
+static void counters(const struct virtio_device *device, const struct counter_sink *sink)
+{
+	counter_show(sink, &COUNTERS, device, NULL);
 }
 
 static const struct virtio_class CLASS = {
 	.name = "rng",
 	.id = VIRTIO_ID_RNG,
 	.kick = kick,
+	.counters = counters,
 };
 
 int virtio_rng_init(struct virtio_rng *rng, const char *option, const struct log *log, struct error *err)

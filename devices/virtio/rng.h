@@ -16,6 +16,7 @@ enum { VIRTIO_RNG_REQUEST_MAX = 4096, VIRTIO_RNG_TURN_MAX = 65536 };
 
 struct virtio_rng {
 	struct virtio_device device; /* first */
+	struct counter requests, bytes;
 };
 
 /* option: "--rng", for messages; borrowed, as log is (may be NULL). The host's pool not ready, or no descriptors: EXIT_STATUS_HOST. */

@@ -10,6 +10,7 @@
 
 #include "devices/device.h"
 #include "devices/virtio/queue.h"
+#include "vmm/base/counter.h"
 #include "vmm/base/log.h"
 
 /*
@@ -50,6 +51,13 @@ enum {
 
 struct virtio_device;
 
+/* What every device counts, under its lock (virtio_show_counters()). */
+struct virtio_counters {
+	struct counter resets, needs_resets, config_changes;
+	/* not of a device whose queues are served elsewhere (vhost): nobody here sees these */
+	struct counter kicks, interrupts;
+};
+
 struct virtio_class {
 	const char *name; /* "blk": for messages */
 	uint32_t id;
@@ -83,6 +91,8 @@ struct virtio_class {
 	void (*kick)(struct virtio_device *device, unsigned queue);
 	/* One of watch_fds is readable, or its other end is gone. Main thread; called WITHOUT the lock. */
 	void (*readable)(struct virtio_device *device, int fd);
+	/* Shows what the class counts beside struct virtio_counters; without the lock, any thread. NULL: nothing. */
+	void (*counters)(const struct virtio_device *device, const struct counter_sink *sink);
 };
 
 struct virtio_device {
@@ -114,6 +124,7 @@ struct virtio_device {
 	 * InterruptStatus says "used buffer". See devices/virtio/mmio.h.
 	 */
 	atomic_bool always_used;
+	struct virtio_counters counters;
 	uint8_t *registers; /* the page that the guest reads instead of asking us, or NULL; borrowed */
 
 	/* registers that select or are halves of something (§4.2.2) */
@@ -135,6 +146,9 @@ void virtio_kicked(struct virtio_device *device, unsigned queue);
 
 /* Any thread: class->kick is called once more for this queue, after whatever else the main loop has to do. */
 void virtio_kick_again(struct virtio_device *device, unsigned queue);
+
+/* Any thread: shows all that the device counts. */
+void virtio_show_counters(const struct virtio_device *device, const struct counter_sink *sink);
 
 /* Lock held: interrupts the driver if it wants one for what was pushed to this queue. */
 void virtio_interrupt(struct virtio_device *device, unsigned queue);

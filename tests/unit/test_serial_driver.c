@@ -354,6 +354,8 @@ static void long_streams_pass_by_interrupts_alone(void **state)
 		fail_msg("%s; received %zu, sent %zu", fault != NULL ? fault : port->fault, port->received, port->sent);
 	assert_int_equal(port->received, STREAM_SIZE);
 	assert_int_equal(port->sent, STREAM_SIZE);
+	assert_int_equal(counter_read(&port->serial.in_bytes), STREAM_SIZE);
+	assert_int_equal(counter_read(&port->serial.out_bytes), STREAM_SIZE);
 	print_message("%u interrupts for %d bytes each way\n", port->interrupts, STREAM_SIZE);
 }
 

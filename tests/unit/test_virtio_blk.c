@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a disk does for a driver that keeps to the rules, with both engines: every test runs with io_uring and with system calls. */
 #include "tests/unit/blk_guest.h"
+#include "tests/unit/counted.h"
 
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -82,6 +83,14 @@ static void test_reads_and_writes(void **state)
 	assert_int_equal(blk_guest_do(guest, VIRTIO_BLK_T_IN, 0, in, 513), VIRTIO_BLK_S_IOERR);
 	assert_int_equal(blk_guest_do(guest, VIRTIO_BLK_T_IN, DISK_SECTORS, NULL, 0), VIRTIO_BLK_S_OK);
 	assert_int_equal(blk_file_size_now(&guest->blk.file), DISK_SECTORS * SECTOR);
+	assert_int_equal(counted(&guest->blk.device, "requests", "read"), 7);
+	assert_int_equal(counted(&guest->blk.device, "transferred", "read"), 4096 + 3 * 1024);
+	assert_int_equal(counted(&guest->blk.device, "refused", "read"), 4);
+	assert_int_equal(counted(&guest->blk.device, "requests", "write"), 6);
+	assert_int_equal(counted(&guest->blk.device, "transferred", "write"), 4096 + 3 * 1024 + SECTOR);
+	assert_int_equal(counted(&guest->blk.device, "refused", "write"), 3);
+	assert_int_equal(counted(&guest->blk.device, "errors", "write"), 0);
+	assert_int_equal(counted(&guest->blk.device, "requests", NULL), NOT_COUNTED);
 	blk_guest_free(guest);
 }
 
@@ -149,6 +158,9 @@ static void test_flush_id_and_unknown(void **state)
 			assert_int_equal(blk_guest_do(guest, type, 0, id, 16), VIRTIO_BLK_S_UNSUPP);
 	}
 	assert_int_equal(blk_guest_do(guest, UINT32_MAX, 0, NULL, 0), VIRTIO_BLK_S_UNSUPP);
+	assert_int_equal(counted(&guest->blk.device, "requests", "flush"), 1);
+	assert_int_equal(counted(&guest->blk.device, "requests", "other"), 4 + 58 + 1);
+	assert_int_equal(counted(&guest->blk.device, "refused", "other"), 58 + 1);
 	blk_guest_free(guest);
 }
 
@@ -189,6 +201,9 @@ static void test_discard_and_write_zeroes(void **state)
 		assert_int_equal(blk_guest_do(guest, VIRTIO_BLK_T_IN, 64, bytes, sizeof(bytes)), VIRTIO_BLK_S_OK);
 		assert_memory_equal(bytes, zeroes, sizeof(bytes));
 	}
+	assert_int_equal(counted(&guest->blk.device, "transferred", "write_zeroes"), UINT64_C(2) * 62 * SECTOR);
+	if ((guest->driver.features & VIRTIO_BLK_FEATURE_DISCARD) != 0)
+		assert_int_equal(counted(&guest->blk.device, "transferred", "discard"), 64 * SECTOR);
 	assert_int_equal(after.st_size, DISK_SECTORS * SECTOR);
 	for (unsigned i = 0; i < VIRTIO_BLK_RANGES_MAX + 1; i++)
 		many[i] = (struct blk_range){i, 1, 0};

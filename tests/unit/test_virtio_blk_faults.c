@@ -146,7 +146,8 @@ static void test_turns_are_bounded(void **state)
 	}
 	driver_kick(driver, 0);
 	virtio_kicked(&guest->blk.device, 0);
-	assert_true(guest->blk.completed + guest->blk.io.in_flight <= VIRTIO_BLK_TURN_BYTES / (3 * MIB) + 1);
+	assert_true(counter_read(&guest->blk.counters[BLK_KIND_READ].requests) + guest->blk.io.in_flight <=
+		    VIRTIO_BLK_TURN_BYTES / (3 * MIB) + 1);
 	while (answered < 40) {
 		assert_true(rounds++ < 1000);
 		driver_work_once(driver, 100);
@@ -222,7 +223,10 @@ static void test_file_size_limit(void **state)
 	assert_int_equal(across, VIRTIO_BLK_S_IOERR);
 	assert_int_equal(behind, VIRTIO_BLK_S_IOERR);
 	assert_int_equal(blk_guest_do(guest, VIRTIO_BLK_T_OUT, 2000, bytes, sizeof(bytes)), VIRTIO_BLK_S_OK);
-	assert_int_equal(guest->blk.failed, 2);
+	assert_int_equal(counter_read(&guest->blk.counters[BLK_KIND_WRITE].requests), 4);
+	assert_int_equal(counter_read(&guest->blk.counters[BLK_KIND_WRITE].errors), 2);
+	/* two whole requests, and the four sectors before the limit */
+	assert_int_equal(counter_read(&guest->blk.counters[BLK_KIND_WRITE].bytes), 2 * sizeof(bytes) + 4 * SECTOR);
 	blk_guest_free(guest);
 }
 

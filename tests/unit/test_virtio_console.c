@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* devices/virtio/console.c and console_port.c under a driver that does what Linux's virtio_console does, and when the device cannot be made. */
+#include "tests/unit/counted.h"
 #include "tests/unit/unit.h"
 #include "tests/unit/virtio_console_driver.h"
 
@@ -167,7 +168,9 @@ static void test_host_does_not_read(void **state)
 	}
 	assert_int_equal(received, sent);
 	assert_false(guest->console.ports[1].watched[VIRTIO_CONSOLE_OUT]);
-	assert_int_equal(guest->console.ports[1].out_bytes, sent);
+	assert_int_equal(counter_read(&guest->console.ports[1].out_bytes), sent);
+	assert_int_equal(counted(&guest->console.device, "out", guest->console.ports[1].name), sent);
+	assert_int_equal(counted(&guest->console.device, "in", guest->console.ports[1].name), 0);
 }
 
 /* ------------------------------------------------------------------------------------------------- ends */

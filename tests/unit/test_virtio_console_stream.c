@@ -151,8 +151,8 @@ static void stream(struct load *load, unsigned port, uint64_t features)
 	pthread_join(device, NULL);
 	if (load->fault != NULL)
 		fail_msg("%s", load->fault);
-	assert_int_equal(guest->console.ports[port].in_bytes, STREAM);
-	assert_int_equal(guest->console.ports[port].out_bytes, STREAM);
+	assert_int_equal(counter_read(&guest->console.ports[port].in_bytes), STREAM);
+	assert_int_equal(counter_read(&guest->console.ports[port].out_bytes), STREAM);
 	print_message("%" PRIu64 " kicks, %" PRIu64 " interrupts\n", guest->driver.kicks, guest->driver.interrupts);
 	if (port != 0)
 		hear(guest, port, PORT_OPEN, 0, "");
@@ -228,7 +228,7 @@ static void test_huge_request(void **state)
 	driver_kick(driver, 7);
 	while (driver_take(driver, 7, NULL) < 0 && driver_work_once(driver, 0))
 		turns++;
-	assert_int_equal(guest->console.ports[2].out_bytes, size);
+	assert_int_equal(counter_read(&guest->console.ports[2].out_bytes), size);
 	assert_true(turns >= size / VIRTIO_CONSOLE_TURN_MAX);
 	driver_add(driver, 5, (struct driver_buffer[]){{gpa, size, false}}, 1);
 	driver_kick(driver, 5);
@@ -281,7 +281,7 @@ static void test_flush(void **state)
 	assert_int_equal(read(stop[0], (char[1]){0}, 1), 1);
 	assert_int_equal(pthread_create(&reader, NULL, read_slowly, load), 0);
 	virtio_console_flush(&guest->console, stop[0]);
-	assert_int_equal(guest->console.ports[1].out_bytes, 2 * size);
+	assert_int_equal(counter_read(&guest->console.ports[1].out_bytes), 2 * size);
 	virtio_console_release(&guest->console);
 	assert_int_equal(pthread_join(reader, &done), 0);
 	assert_int_equal(*(size_t *)done, 2 * size);
@@ -353,10 +353,10 @@ static void test_turns_of_input(void **state)
 	assert_int_equal(virtio_console_attach(&guest->console, 2, file, -1, &err), 0);
 	assert_true(guest_send(guest, CTRL_OUT, &open, 8));
 	assert_true(driver_work_once(driver, 0));
-	assert_int_equal(guest->console.ports[2].in_bytes, VIRTIO_CONSOLE_TURN_MAX);
+	assert_int_equal(counter_read(&guest->console.ports[2].in_bytes), VIRTIO_CONSOLE_TURN_MAX);
 	driver_work(driver, 0);
 	/* a buffer takes what a turn has left */
-	assert_int_equal(guest->console.ports[2].in_bytes, 4 * VIRTIO_CONSOLE_TURN_MAX);
+	assert_int_equal(counter_read(&guest->console.ports[2].in_bytes), 4 * VIRTIO_CONSOLE_TURN_MAX);
 }
 
 /* ------------------------------------------------------------------------------------------------- hostile guests */

@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "devices/virtio/mem.h"
+#include "tests/unit/counted.h"
 #include "tests/unit/virtio_driver.h"
 
 #include <errno.h>
@@ -143,6 +144,7 @@ static void plugs_and_unplugs(void **state)
 	assert_int_equal(ask(f, VIRTIO_MEM_REQ_UNPLUG_ALL, 0, 0, NULL), VIRTIO_MEM_RESP_ACK);
 	assert_int_equal(f->last_size, BLOCKS * BLOCK);
 	assert_int_equal(config(f).plugged_size, 0);
+	assert_int_equal(counted(&f->mem.device, "plugged", NULL), 0);
 	assert_int_equal(driver_wait_interrupt(&f->driver, 1000), 1);
 }
 
@@ -198,6 +200,10 @@ static void plugs_no_more_than_requested_and_nothing_twice(void **state)
 	assert_int_equal(ask(f, VIRTIO_MEM_REQ_UNPLUG, REGION + 9 * BLOCK, 2, NULL), VIRTIO_MEM_RESP_ERROR);
 	assert_int_equal(ask(f, VIRTIO_MEM_REQ_UNPLUG, REGION + 10 * BLOCK, 1, NULL), VIRTIO_MEM_RESP_ERROR);
 	assert_int_equal(config(f).plugged_size, 10 * BLOCK);
+	assert_int_equal(counted(&f->mem.device, "plugged", NULL), 10 * BLOCK);
+	assert_int_equal(counted(&f->mem.device, "requested", NULL), 10 * BLOCK);
+	assert_int_equal(counted(&f->mem.device, "requests", NULL), 8);
+	assert_int_equal(counted(&f->mem.device, "refused", NULL), 6);
 }
 
 static void a_failing_discard_keeps_the_blocks(void **state)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Frames both ways through the network card: byte-exact, in order, whatever is full or cut. */
+#include "tests/unit/counted.h"
 #include "tests/unit/virtio_card.h"
 
 static void test_config(void **state)
@@ -83,8 +84,10 @@ static void test_not_mergeable(void **state)
 	driver_work(&card->driver, 10);
 	assert_int_equal(take(card, got, &header), 1514);
 	assert_int_equal(header.flags, 0);
-	assert_int_equal(card->net.dropped, 1);
-	assert_int_equal(card->net.received, 1);
+	assert_int_equal(counted(&card->net.device, "dropped", "to_guest"), 1);
+	assert_int_equal(counted(&card->net.device, "frames", "to_guest"), 1);
+	assert_int_equal(counted(&card->net.device, "transferred", "to_guest"), 1514);
+	assert_int_equal(counted(&card->net.device, "frames", "from_guest"), 0);
 	card_free(card);
 }
 
@@ -161,7 +164,7 @@ static void test_from_guest(void **state)
 	assert_true(transmit(card, &PLAIN, frame, 65536) >= 0);
 	driver_work(&card->driver, 0);
 	assert_int_equal(peer_receive(card, got), 0);
-	assert_int_equal(card->net.dropped, 2);
+	assert_int_equal(counted(&card->net.device, "dropped", "from_guest"), 2);
 	assert_false(driver_needs_reset(&card->driver));
 	card_free(card);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The network card and what comes from both sides by mistake, by malice and by chance. */
+#include "tests/unit/counted.h"
 #include "tests/unit/virtio_card.h"
 
 /* A reference that shares nothing with the device's: sums 16-bit words in the network's order. */
@@ -60,7 +61,7 @@ static void test_hostile_headers(void **state)
 	transmit(card, &PLAIN, frame, sizeof(frame));
 	assert_int_equal(peer_receive(card, got), 60);
 	assert_int_equal(peer_receive(card, got), 0);
-	assert_int_equal(card->net.dropped, 5);
+	assert_int_equal(counted(&card->net.device, "dropped", "from_guest"), 5);
 	reclaim(card);
 	assert_int_equal(card->driver.queues[TX].free_count, QUEUE);
 	card_free(card);
@@ -115,7 +116,7 @@ static void test_tiny_buffers(void **state)
 	peer_send(card, frame, 2000);
 	peer_send(card, frame, QUEUE * 16 - HEADER);
 	driver_work(&card->driver, 10);
-	assert_int_equal(card->net.dropped, 1);
+	assert_int_equal(counted(&card->net.device, "dropped", "to_guest"), 1);
 	assert_int_equal(take(card, got, &header), QUEUE * 16 - HEADER);
 	assert_memory_equal(got, frame, QUEUE * 16 - HEADER);
 	assert_int_equal(header.buffer_count, QUEUE);
@@ -251,7 +252,8 @@ static void random_traffic(uint64_t features)
 		}
 	}
 	assert_true(card->driver.next > memory);
-	assert_int_equal(card->net.dropped, 0);
+	assert_int_equal(counted(&card->net.device, "dropped", "from_guest"), 0);
+	assert_int_equal(counted(&card->net.device, "dropped", "to_guest"), 0);
 	assert_true(in_seen > 50 && out_seen > 50);
 	card_free(card);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "devices/virtio/rng.h"
+#include "tests/unit/counted.h"
 #include "tests/unit/unit.h"
 #include "tests/unit/virtio_driver.h"
 
@@ -56,6 +57,12 @@ static void test_fills_buffers(void **state)
 		assert_int_equal(bytes[i], 0);
 	for (unsigned i = 131; i < 256; i++)
 		assert_int_equal(bytes[i], 0);
+	assert_int_equal(counted(&guest->rng.device, "requests", NULL), 1);
+	assert_int_equal(counted(&guest->rng.device, "given", NULL), 67);
+	assert_int_equal(counted(&guest->rng.device, "kicks", NULL), 1);
+	assert_int_equal(counted(&guest->rng.device, "interrupts", NULL), 1);
+	assert_int_equal(counted(&guest->rng.device, "resets", NULL), 1);
+	assert_int_equal(counted(&guest->rng.device, "needs_resets", NULL), 0);
 }
 
 static void test_a_large_request_is_cut(void **state)
