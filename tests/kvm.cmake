@@ -7,6 +7,7 @@ unit_test(kvm kvm)
 # A fake KVM answers in this one.
 target_link_options(test_kvm PRIVATE -Wl,--wrap=ioctl)
 unit_test(state kvm)
+unit_test(stats kvm)
 
 kvm_test(kvm kvm)
 kvm_test(vcpu kvm Threads::Threads)

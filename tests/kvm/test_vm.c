@@ -6,6 +6,8 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 
+#include "vmm/kvm/stats.h"
+
 static void *page_new(void)
 {
 	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -195,6 +197,39 @@ static void irqfd_errors(void **state)
 	close(event);
 }
 
+/* KVM's own count of exits covers at least those that came here. */
+static void statistics(void **state)
+{
+	static const uint8_t code[] = {0xe6, 0x80, 0xeb, 0xfc}; /* out 0x80, al; again */
+	struct guest *guest = guest_new();
+	struct kvm_stats stats;
+	uint64_t before = 0;
+	size_t exits = 0;
+	int result;
+
+	(void)state;
+	guest_start_real(guest, code, sizeof(code));
+	result = kvm_stats_open(&stats, guest->vcpu.fd);
+	if (result == -ENOTTY || result == -EINVAL) {
+		guest_free(guest);
+		print_message("SKIPPED: this KVM has no KVM_GET_STATS_FD\n");
+		skip();
+	}
+	assert_int_equal(result, 0);
+	while (exits < stats.count && strcmp(stats.stats[exits].name, "exits") != 0)
+		exits++;
+	assert_true(exits < stats.count);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(kvm_stats_read(&stats), 0);
+		assert_true(i == 0 || kvm_stats_value(&stats, exits) >= before + 10);
+		before = kvm_stats_value(&stats, exits);
+		for (int n = 0; n < 10; n++)
+			guest_writes(&guest->vcpu, KVM_EXIT_KIND_IO, GUEST_PORT, 1, 0);
+	}
+	kvm_stats_release(&stats);
+	guest_free(guest);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -204,6 +239,7 @@ int main(void)
 		cmocka_unit_test(pics_are_masked),
 		cmocka_unit_test(irqfd_wakes_halted_guest),
 		cmocka_unit_test(irqfd_errors),
+		cmocka_unit_test(statistics),
 	};
 
 	guest_deadline();
