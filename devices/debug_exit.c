@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "devices/debug_exit.h"
 
+#include <time.h>
+
+enum { MARK_OFFSET = 1 };
+
 static uint64_t debug_exit_read(void *device, uint64_t offset, unsigned size)
 {
 	(void)device;
@@ -9,14 +13,28 @@ static uint64_t debug_exit_read(void *device, uint64_t offset, unsigned size)
 	return 0;
 }
 
+/* The first time counts, whichever vcpu has it. */
+static void set_mark(struct debug_exit *debug_exit, uint64_t number)
+{
+	struct timespec now;
+	uint64_t unset = 0;
+
+	if (number == 0 || number > DEBUG_EXIT_MARKS)
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	atomic_compare_exchange_strong(&debug_exit->marks[number - 1], &unset,
+				       (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec);
+}
+
 static void debug_exit_write(void *device, uint64_t offset, unsigned size, uint64_t value)
 {
-	const struct debug_exit *debug_exit = device;
+	struct debug_exit *debug_exit = device;
 
-	(void)size;
-	/* The three ports behind the first are there for wide writes; alone they do nothing. */
+	/* The ports behind the first are there for wide writes too; of what they get alone, a mark is the only thing that counts. */
 	if (offset == 0)
 		dev_sink_request(&debug_exit->sink, DEV_REQUEST_EXIT, value & 0xffff);
+	else if (offset == MARK_OFFSET && size == 1)
+		set_mark(debug_exit, value);
 }
 
 static const struct bus_ops debug_exit_ops = {
@@ -27,7 +45,12 @@ static const struct bus_ops debug_exit_ops = {
 
 void debug_exit_init(struct debug_exit *debug_exit, struct dev_sink sink)
 {
-	*debug_exit = (struct debug_exit){sink};
+	*debug_exit = (struct debug_exit){.sink = sink};
+}
+
+uint64_t debug_exit_mark(const struct debug_exit *debug_exit, unsigned number)
+{
+	return atomic_load(&debug_exit->marks[number - 1]);
 }
 
 void debug_exit_wants(struct dev_wants *wants)

@@ -48,8 +48,14 @@ struct guest_control {
 
 enum {
 	GUEST_EXIT_PORT = 0xf4,
+	GUEST_MARK_PORT = 0xf5,           /* how far the start has come, a byte of enum guest_mark */
 	GUEST_EXIT_NOT_STARTED = 0x100,   /* init failed; the command was not run */
 	GUEST_EXIT_OUT_OF_MEMORY = 0x200, /* the guest's kernel killed the command for want of memory */
+};
+
+enum guest_mark {
+	GUEST_MARK_INIT = 1,    /* the first process runs */
+	GUEST_MARK_COMMAND = 2, /* the command, script or shell is started */
 };
 
 #endif

@@ -314,6 +314,7 @@ void command_run(const struct command *command)
 	signal(SIGPIPE, SIG_IGN);
 	make_sides(&sides, command);
 	streams = connect_streams(&sides, command->terminal);
+	machine_mark(GUEST_MARK_COMMAND);
 	pid = fork();
 	if (pid < 0)
 		fail("cannot start the command");

@@ -35,6 +35,9 @@ bool read_text(const char *path, char *text, size_t size);
 /* Mounts the kernel's file systems and makes the folders and links that programs expect. */
 void machine_prepare(void);
 
+/* Tells spmvm, where it listens, how far the start has come. */
+void machine_mark(enum guest_mark mark);
+
 /* Ends the machine; how is one of the RB_ values of reboot(2). */
 void machine_off(int how) __attribute__((noreturn));
 

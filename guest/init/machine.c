@@ -86,6 +86,14 @@ void machine_prepare(void)
 	reboot(RB_DISABLE_CAD);
 }
 
+void machine_mark(enum guest_mark mark)
+{
+	if (ioperm(GUEST_MARK_PORT, 1, 1) < 0)
+		return;
+	outb((unsigned char)mark, GUEST_MARK_PORT);
+	ioperm(GUEST_MARK_PORT, 1, 0);
+}
+
 /* KiB of files that are in memory only, or on their way to where they belong. */
 static unsigned long unwritten(void)
 {

@@ -29,7 +29,10 @@ static void install_busybox(void)
 static void run_script(void)
 {
 	char *arguments[] = {GUEST_SCRIPT, NULL};
-	int status = run_program(GUEST_SCRIPT, arguments, false);
+	int status;
+
+	machine_mark(GUEST_MARK_COMMAND);
+	status = run_program(GUEST_SCRIPT, arguments, false);
 
 	say("script ended with status %d", status);
 	machine_exit(status);
@@ -43,6 +46,7 @@ static void run_shell(void)
 		say("no shell: install Debian's package busybox-static on the host");
 		return;
 	}
+	machine_mark(GUEST_MARK_COMMAND);
 	run_program(SHELL, arguments, false);
 }
 
@@ -54,6 +58,7 @@ int main(void)
 		say("this is the first process of a guest of spmvm; it does nothing here");
 		return 2;
 	}
+	machine_mark(GUEST_MARK_INIT);
 	run_prepare();
 	machine_prepare();
 	console_open();

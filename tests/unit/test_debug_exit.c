@@ -75,11 +75,40 @@ static void nothing_else_asks(void **state)
 	assert_int_equal(exits.count, 0);
 }
 
+static void the_first_mark_of_each_number_is_kept(void **state)
+{
+	struct exits exits = {0};
+	struct debug_exit debug_exit;
+	struct bus bus = {0};
+	uint64_t first, second;
+
+	(void)state;
+	plug(&bus, &debug_exit, &exits);
+	/* no marks: what is none, what is too wide, and the exit's own byte in a wide write */
+	for (unsigned value = DEBUG_EXIT_MARKS + 1; value <= 256; value++)
+		assert_true(bus_write(&bus, DEBUG_EXIT_PORT + 1, 1, value & 0xff));
+	assert_true(bus_write(&bus, DEBUG_EXIT_PORT + 1, 2, 1));
+	assert_true(bus_write(&bus, DEBUG_EXIT_PORT + 2, 1, 1));
+	assert_true(bus_write(&bus, DEBUG_EXIT_PORT, 2, 0x0100));
+	for (unsigned number = 1; number <= DEBUG_EXIT_MARKS; number++)
+		assert_int_equal(debug_exit_mark(&debug_exit, number), 0);
+	assert_true(bus_write(&bus, DEBUG_EXIT_PORT + 1, 1, DEBUG_EXIT_MARKS));
+	assert_true(bus_write(&bus, DEBUG_EXIT_PORT + 1, 1, 1));
+	first = debug_exit_mark(&debug_exit, DEBUG_EXIT_MARKS);
+	second = debug_exit_mark(&debug_exit, 1);
+	assert_true(first > 0 && second >= first);
+	assert_true(bus_write(&bus, DEBUG_EXIT_PORT + 1, 1, DEBUG_EXIT_MARKS));
+	assert_int_equal(debug_exit_mark(&debug_exit, DEBUG_EXIT_MARKS), first);
+	assert_int_equal(debug_exit_mark(&debug_exit, 2), 0);
+	assert_int_equal(exits.count, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_low_16_bits_are_handed_on),
 		cmocka_unit_test(nothing_else_asks),
+		cmocka_unit_test(the_first_mark_of_each_number_is_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
