@@ -10,6 +10,7 @@ unit_test(board board options config base)
 unit_test(device_tree device_tree board options config base fdt)
 unit_test(init_tree device_tree board options config base)
 target_sources(test_init_tree PRIVATE ${CMAKE_SOURCE_DIR}/guest/init/tree.c)
+unit_test(metrics metrics base)
 unit_test(plan plan board options config base jansson)
 unit_test(plan_diff plan board options config base)
 unit_test(plan_svg plan board options config base)
@@ -32,7 +33,7 @@ foreach(name malloc calloc realloc reallocarray free mmap munmap madvise memfd_c
 endforeach()
 
 # The executable itself, with guests of a few bytes.
-kvm_test(machine)
+kvm_test(machine jansson)
 target_sources(kvm_machine PRIVATE kvm/payloads.S)
 target_compile_definitions(kvm_machine PRIVATE SPMVM_PATH="$<TARGET_FILE:spmvm>")
 add_dependencies(kvm_machine spmvm)

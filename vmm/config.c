@@ -58,6 +58,7 @@ void config_raw_release(struct config_raw *raw)
 	for (size_t i = 0; i < raw->extra_module_count; i++)
 		free(raw->extra_modules[i]);
 	free(raw->extra_modules);
+	free(raw->metrics.path);
 	free(raw->described);
 	for (size_t i = 0; i < raw->text_count; i++)
 		free(raw->texts[i]);
@@ -391,6 +392,7 @@ static int fill_boot(struct config *config, const struct config_raw *raw, struct
 	config->rw = raw->rw;
 	config->rw_count = raw->rw_count;
 	config->timeout = raw->timeout;
+	config->metrics = raw->metrics;
 	config->console = raw->console;
 	if (raw->file_count > 0) {
 		const char **files = calloc(raw->file_count, sizeof(*files));

@@ -72,6 +72,14 @@ struct config_device {
 	struct net_options *net;   /* --net; heap, owned */
 };
 
+/* --metrics: where the machine's counters are written. */
+enum metrics_format { METRICS_JSON, METRICS_OPENMETRICS };
+struct config_metrics {
+	char *path; /* heap, of raw; NULL when not given */
+	enum metrics_format format;
+	uint64_t interval; /* ms; 0: once, at the end */
+};
+
 /* A cache before the memory of a node (ACPI 6.5 §5.2.28.5); size 0 when there is none. */
 struct config_cache {
 	uint64_t size;
@@ -174,6 +182,7 @@ struct config_raw {
 	size_t described_count;
 	char **texts; /* arguments out of the file of --config; heap, owned */
 	size_t text_count;
+	struct config_metrics metrics;
 	bool no_rng;                                             /* --rng off */
 	uint64_t hotplug;                                        /* 0 when not given */
 	uint32_t cpus;                                           /* 0 when not given */
@@ -260,6 +269,7 @@ struct config {
 	size_t extra_module_count;
 	struct config_device *devices; /* heap array, owned; what is in them is borrowed from raw */
 	size_t device_count;
+	struct config_metrics metrics; /* its path is raw's */
 	enum serial_mode serial;
 	const char *serial_path;
 	enum log_level log_level;

@@ -465,6 +465,7 @@ void machine_free(struct machine *machine)
 {
 	if (machine == NULL)
 		return;
+	machine_release_metrics(machine);
 	for (size_t i = 0; i < machine->vcpu_count; i++) {
 		assert(!machine->vcpus[i].started);
 		kvm_vcpu_release(&machine->vcpus[i].vcpu);

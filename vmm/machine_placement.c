@@ -27,6 +27,11 @@ static void on_huge(void *context, uint64_t start, uint64_t bytes)
 	}
 }
 
+int machine_count_huge(const struct machine *machine, uint64_t *huge)
+{
+	return placement_huge("", on_huge, &(struct huge_pages){machine, huge});
+}
+
 static void report(const struct machine *machine, const struct mem_backend *backend, uint64_t huge)
 {
 	const struct mem_layout *layout = &machine->board->layout;
@@ -49,21 +54,21 @@ static void report(const struct machine *machine, const struct mem_backend *back
 
 int machine_report_placement(const struct machine *machine, struct error *err)
 {
-	struct huge_pages huge = {.machine = machine};
+	uint64_t *huge;
 	bool any = false;
 
 	for (size_t i = 0; i < machine->backend_count; i++)
 		any |= machine->backends[i].populate && machine->backends[i].kind != BACKEND_DAX;
 	if (!any)
 		return 0;
-	huge.of = calloc(machine->backend_count, sizeof(huge.of[0]));
-	if (huge.of == NULL)
+	huge = calloc(machine->backend_count, sizeof(huge[0]));
+	if (huge == NULL)
 		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "out of memory while building the machine");
-	placement_huge("", on_huge, &huge);
+	machine_count_huge(machine, huge);
 	for (size_t i = 0; i < machine->backend_count; i++) {
 		if (machine->backends[i].populate && machine->backends[i].kind != BACKEND_DAX)
-			report(machine, &machine->backends[i], huge.of[i]);
+			report(machine, &machine->backends[i], huge[i]);
 	}
-	free(huge.of);
+	free(huge);
 	return 0;
 }

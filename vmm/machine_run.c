@@ -78,6 +78,15 @@ static bool reset_was_panic(const struct machine *machine)
 	return guest_mem_read(&machine->memory, SOFT_RESET_FLAG, &flag, sizeof(flag)) == 0 && flag == WARM;
 }
 
+/* For who asks when this thread is gone. */
+static void note_cpu_time(struct machine_vcpu *self)
+{
+	struct timespec time;
+
+	if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0)
+		counter_set(&self->cpu_time, (uint64_t)time.tv_sec * UINT64_C(1000000000) + (uint64_t)time.tv_nsec);
+}
+
 static void *vcpu_thread(void *argument)
 {
 	struct machine_vcpu *self = argument;
@@ -88,6 +97,7 @@ static void *vcpu_thread(void *argument)
 
 	if (self->vcpu.index == 0) {
 		stages_mark(machine->stages, STAGE_RUN);
+		counter_set(&machine->first_run, machine->stages->at[STAGE_RUN]);
 		stages_log(machine->stages, machine->log);
 		log_debug(machine->log, "first KVM_RUN at %" PRIu64 " ns of CLOCK_MONOTONIC",
 			  machine->stages->at[STAGE_RUN]);
@@ -100,6 +110,7 @@ static void *vcpu_thread(void *argument)
 				machine->fault = err;
 			break;
 		}
+		counter_add(&self->exits[exit.kind], 1);
 		switch (exit.kind) {
 		case KVM_EXIT_KIND_IO:
 			dispatch(&machine->buses[BUS_PIO], &exit);
@@ -126,6 +137,7 @@ static void *vcpu_thread(void *argument)
 			break;
 		}
 	}
+	note_cpu_time(self);
 	return NULL;
 }
 
@@ -378,6 +390,8 @@ static int set_up_events(struct events *events, struct error *err)
 		code = machine_watch_virtio(machine, &events->loop);
 	if (code == 0)
 		code = machine_watch_files(machine, &events->loop);
+	if (code == 0)
+		code = machine_watch_metrics(machine, &events->loop);
 	if (code < 0)
 		return error_set(err, EXIT_STATUS_HOST, -code, "cannot set up the event loop: %s", strerror(-code));
 	/* blocked here and in every thread made from here on; delivered through the signalfd */
@@ -478,6 +492,7 @@ int machine_run(struct machine *machine, int *status, struct error *err)
 		join_vcpus(machine);
 		if (ended_by_itself(machine))
 			machine_flush_ports(machine, events.signal_fd);
+		machine_finish_metrics(machine);
 		console_stop(machine->console);
 	}
 	loop_release(&events.loop);

@@ -16,6 +16,7 @@
 #include "devices/virtio/vhost_user.h"
 #include "devices/virtio/virtio.h"
 #include "vmm/base/buf.h"
+#include "vmm/base/counter.h"
 #include "vmm/machine.h"
 #include "vmm/memory/backend.h"
 #include "vmm/memory/guest_mem.h"
@@ -26,9 +27,11 @@ struct machine_vcpu {
 	struct kvm_vcpu vcpu;
 	pthread_t thread;
 	bool started;
-	volatile sig_atomic_t in_guest; /* its thread is in KVM_RUN; what SIGBUS's handler looks at */
-	volatile sig_atomic_t poisoned; /* it has met broken memory there ... */
-	uint64_t poison;                /* ... at this guest-physical address */
+	volatile sig_atomic_t in_guest;                /* its thread is in KVM_RUN; what SIGBUS's handler looks at */
+	volatile sig_atomic_t poisoned;                /* it has met broken memory there ... */
+	uint64_t poison;                               /* ... at this guest-physical address */
+	struct counter exits[KVM_EXIT_KIND_CRASH + 1]; /* by enum kvm_exit_kind; its thread counts */
+	struct counter cpu_time;                       /* ns of the thread, when it has ended */
 };
 
 struct machine {
@@ -64,6 +67,9 @@ struct machine {
 	struct machine_vcpu *vcpus;
 	size_t vcpu_count;
 
+	struct machine_metrics *metrics; /* of machine_metrics.c; NULL when nobody has asked for any */
+	struct counter first_run;        /* ns of CLOCK_MONOTONIC; 0 until the guest runs */
+
 	int wake_fd;      /* eventfd: the stop cause is set */
 	int files_fd;     /* inotify: a file behind guest memory has changed; -1 when unset */
 	int room_fd;      /* eventfd: the guest has read from a full serial FIFO */
@@ -93,6 +99,19 @@ struct mem_backend *machine_backend_of(const struct machine *machine, const stru
  */
 int machine_report_placement(const struct machine *machine, struct error *err);
 
+/* Counts the bytes of each backend (backend_count of them, zeroed) that are mapped with transparent huge pages. -errno. */
+int machine_count_huge(const struct machine *machine, uint64_t *huge);
+
+/* ---- machine_metrics.c */
+
+struct loop;
+/* The main thread writes reports from here on, when an interval is wanted. -errno. */
+int machine_watch_metrics(struct machine *machine, struct loop *loop);
+/* The last report. No vcpu runs any more. */
+void machine_finish_metrics(const struct machine *machine);
+/* Before vcpus and VM are released. */
+void machine_release_metrics(struct machine *machine);
+
 /* ---- machine_broken.c */
 
 /*
@@ -103,7 +122,6 @@ int machine_report_placement(const struct machine *machine, struct error *err);
 void machine_watch_memory(struct machine *machine);
 void machine_unwatch_memory(const struct machine *machine);
 
-struct loop;
 /*
  * The main thread looks after files behind guest memory from here on: one that is made smaller ends the machine.
  * -errno.

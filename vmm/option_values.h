@@ -38,6 +38,7 @@ int option_share(struct options *options, const char *argument, struct error *er
 int option_vsock(struct options *options, const char *argument, struct error *err);
 int option_port(struct options *options, const char *argument, struct error *err);
 int option_rng(struct options *options, const char *argument, struct error *err);
+int option_metrics(struct options *options, const char *argument, struct error *err);
 int option_log(struct options *options, const char *argument, struct error *err);
 int option_phys_bits(struct options *options, const char *argument, struct error *err);
 int option_kernel_unpack(struct options *options, const char *argument, struct error *err);

@@ -51,6 +51,7 @@ static const struct option OPTIONS[] = {
 	{"vsock", "cid=N", SCOPE_BOTH, false, option_vsock},
 	{"port", "name=NAME,in=PATH,out=PATH", SCOPE_BOTH, true, option_port},
 	{"rng", "on or off", SCOPE_BOTH, false, option_rng},
+	{"metrics", "path=FILE[,interval=SECONDS]", SCOPE_BOTH, false, option_metrics},
 	{"log", "LEVEL", SCOPE_ALL, false, option_log},
 	{"force", NULL, SCOPE_RUN, false, option_force},
 	{"phys-bits", "N", SCOPE_PLAN, false, option_phys_bits},

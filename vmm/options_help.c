@@ -135,6 +135,9 @@ static const char PLAN[] =
 	"  --phys-bits N                  the guest's physical address bits, 36 to 52; default: this host's\n"
 	"\n"
 	"Other\n"
+	"  --metrics FILE[,interval=SECONDS][,format=json|openmetrics]\n"
+	"                                 what the machine has counted: at its end, and every SECONDS (0.1 to\n"
+	"                                 86400); json (default) adds a line each, openmetrics keeps the last\n"
 	"  --log error|warn|info|debug    what is told on stderr; default info\n"
 	"  --help, -h                     this text\n"
 	"  --version                      the version\n";

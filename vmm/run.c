@@ -22,6 +22,7 @@
 #include "vmm/kernel_files.h"
 #include "vmm/kernel_unpack.h"
 #include "vmm/machine.h"
+#include "vmm/metrics_file.h"
 #include "vmm/workbench.h"
 
 enum { OWN_MODULES_MAX = 32 }; /* what choose_modules() finds without the user */
@@ -41,6 +42,7 @@ struct run {
 	struct archive initramfs;
 	struct linux_initrd initrd;
 	struct buf cmdline;
+	struct metrics_file metrics;
 	struct machine *machine;
 };
 
@@ -302,6 +304,8 @@ static int run_all(struct run *run, int *status, struct error *err)
 		code = make_cmdline(run, err);
 	if (code == 0)
 		code = open_streams(run, err);
+	if (code == 0)
+		code = metrics_file_open(&run->metrics, &run->config->metrics, err);
 	if (code == 0 && !run->config->keep_packed)
 		kernel_unpack_start(&run->unpack, &run->kernel);
 	if (code == 0) {
@@ -313,6 +317,8 @@ static int run_all(struct run *run, int *status, struct error *err)
 		code = machine_new(&run->machine, run->board, &run->kvm, &run->console,
 				   run->config->command != NULL ? &run->workbench : NULL, run->stages, &run->log, err);
 	}
+	if (code == 0 && run->metrics.fd >= 0)
+		code = machine_open_metrics(run->machine, &run->metrics, err);
 	if (code == 0)
 		code = load(run, err);
 	if (code == 0) {
@@ -331,6 +337,7 @@ int run_machine(const struct config *config, struct stages *stages, int *status,
 		.console = {.in = -1, .out = -1},
 		.kernel = {.fd = -1},
 		.initrd = {.fd = -1},
+		.metrics = {.fd = -1},
 	};
 	int code;
 
@@ -339,6 +346,7 @@ int run_machine(const struct config *config, struct stages *stages, int *status,
 	code = run_all(&run, status, err);
 	kernel_unpack_release(&run.unpack);
 	machine_free(run.machine);
+	metrics_file_release(&run.metrics);
 	workbench_release(&run.workbench);
 	console_release(&run.console);
 	kvm_release(&run.kvm);

@@ -108,6 +108,26 @@ there_is_one:
 	jmp 1b
 payload_end debug_exit
 
+/* 3000 writes to a port that nobody has, 50 to memory that nobody has, and the marks of a start: 2 before 1, 9, and 2 again. */
+payload count
+	movl $3000, %ecx
+	movw $0x700, %dx
+1:	outb %al, %dx
+	decl %ecx
+	jnz 1b
+	movl $50, %ecx
+	movl $0xfe000000, %edi
+1:	movl %ecx, (%rdi)
+	decl %ecx
+	jnz 1b
+	out8 0xf5, 2
+	out8 0xf5, 1
+	out8 0xf5, 9
+	out8 0xf5, 2
+	print 'C'
+	power_off
+payload_end count
+
 payload triple_fault
 	print 'T'
 	lidt no_idt(%rip)

@@ -9,6 +9,7 @@
 #include <asm/bootparam.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
@@ -31,6 +32,7 @@ DECLARE(warm_reset);
 DECLARE(cold_reset);
 DECLARE(pvpanic);
 DECLARE(debug_exit);
+DECLARE(count);
 DECLARE(triple_fault);
 DECLARE(spin);
 DECLARE(halt);
@@ -329,6 +331,57 @@ static void without_a_script_there_is_no_such_port(void **state)
 {
 	(void)state;
 	expect(run_new(PAYLOAD(debug_exit), NULL), 0, "N", "");
+}
+
+static json_int_t metric(json_t *report, const char *list, const char *key, const char *inner)
+{
+	json_t *object = json_object_get(report, list);
+
+	if (json_is_array(object))
+		object = json_array_get(object, 0);
+	object = json_object_get(object, key);
+	if (inner != NULL)
+		object = json_object_get(object, inner);
+	return json_is_integer(object) ? json_integer_value(object) : -1;
+}
+
+/* Every exit that the guest makes is in the report of --metrics, and none more. */
+static void exits_and_marks_are_counted(void **state)
+{
+	struct memory_file script = memory_file_new("true\n", 5), report = memory_file_new("", 0);
+	struct run *run = run_new(PAYLOAD(count), "--script", script.path, "--metrics", report.path, NULL);
+	json_t *json;
+	char text[65536];
+	ssize_t got;
+
+	(void)state;
+	run->arguments[2] = "--log=error"; /* in the place of --log=warn: there are no modules */
+	run_start(run);
+	run_end(run, 0);
+	assert_string_equal((char *)run->printed, "C");
+	got = pread(report.fd, text, sizeof(text) - 1, 0);
+	assert_true(got > 0 && text[got - 1] == '\n');
+	text[got] = '\0';
+	assert_ptr_equal(strchr(text, '\n'), text + got - 1);
+	json = json_loads(text, 0, NULL);
+	assert_non_null(json);
+	assert_true(json_is_true(json_object_get(json, "final")));
+	/* with them four marks, a byte for the console and the power-off */
+	assert_int_equal(metric(json, "vcpus", "exits", "io"), 3000 + 4 + 1 + 1);
+	assert_int_equal(metric(json, "vcpus", "exits", "mmio"), 50);
+	assert_int_equal(metric(json, "vcpus", "exits", "shutdown"), 0);
+	assert_true(metric(json, "vcpus", "cpu_ns", NULL) > 0);
+	assert_int_equal(metric(json, "devices", "out_bytes", NULL), 1);
+	assert_int_equal(metric(json, "memory", "size_bytes", NULL), 1 << 30);
+	assert_true(metric(json, "memory", "allocated_bytes", NULL) > 0);
+	assert_true(metric(json, "boot", "first_run_ns", NULL) > 0);
+	assert_true(metric(json, "boot", "mark_ns", "command") > 0);
+	assert_true(metric(json, "boot", "mark_ns", "init") >= metric(json, "boot", "mark_ns", "command"));
+	assert_int_equal(json_object_size(json_object_get(json_object_get(json, "boot"), "mark_ns")), 2);
+	json_decref(json);
+	run_free(run);
+	close(script.fd);
+	close(report.fd);
 }
 
 static void a_triple_fault_is_a_crash_with_a_dump(void **state)
@@ -854,6 +907,7 @@ int main(void)
 		cmocka_unit_test(resets_end_the_machine),
 		cmocka_unit_test(panics_are_told),
 		cmocka_unit_test(a_script_opens_the_debug_exit_port),
+		cmocka_unit_test(exits_and_marks_are_counted),
 		cmocka_unit_test(without_a_script_there_is_no_such_port),
 		cmocka_unit_test(a_triple_fault_is_a_crash_with_a_dump),
 		cmocka_unit_test(signals_end_any_guest),

@@ -251,6 +251,9 @@ static void check_told(const struct run *run, size_t nth, const char *dispensabl
 		assert_int_equal(run->status, 0);
 		return;
 	}
+	/* a report is not worth a machine */
+	if (run->code == 0 && strstr(run->told, "--metrics path=metrics.tmp: cannot be written: "))
+		return;
 	if (run->code >= 0)
 		fail_msg("call %zu, %s, failed and nobody noticed", nth, now.failed);
 	if (run->err.status != EXIT_STATUS_HOST)
@@ -340,6 +343,13 @@ static void a_machine_with_everything_fails_well(void **state)
 		   55, NULL);
 }
 
+static void a_machine_with_metrics_fails_well(void **state)
+{
+	(void)state;
+	check_line("--cpus 2 --metrics metrics.tmp,interval=100,format=openmetrics", 40, NULL);
+	unlink("metrics.tmp");
+}
+
 static void more_blocks_than_one_buffer_holds_fail_well(void **state)
 {
 	char line[2048];
@@ -363,6 +373,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_small_machine_fails_well),
 		cmocka_unit_test(a_machine_with_everything_fails_well),
+		cmocka_unit_test(a_machine_with_metrics_fails_well),
 		cmocka_unit_test(more_blocks_than_one_buffer_holds_fail_well),
 		cmocka_unit_test(populating_fails_well),
 	};

@@ -37,10 +37,11 @@ static void count(struct placement *placement, int status, uint64_t bytes)
 	placement->size += bytes;
 }
 
-int placement_look(struct placement *placement, const struct mem_backend *backend, const void *at, uint64_t size)
+int placement_sample(struct placement *placement, const struct mem_backend *backend, const void *at, uint64_t size,
+		     uint64_t samples)
 {
 	const uint64_t page = backend_page_size(backend), pages = size / page;
-	const uint64_t stride = (pages + PLACEMENT_SAMPLES - 1) / PLACEMENT_SAMPLES;
+	const uint64_t stride = (pages + samples - 1) / samples;
 	const uint64_t parts = (pages + stride - 1) / stride;
 	const void *addresses[BATCH];
 	int statuses[BATCH];
@@ -64,6 +65,11 @@ int placement_look(struct placement *placement, const struct mem_backend *backen
 		}
 	}
 	return 0;
+}
+
+int placement_look(struct placement *placement, const struct mem_backend *backend, const void *at, uint64_t size)
+{
+	return placement_sample(placement, backend, at, size, PLACEMENT_SAMPLES);
 }
 
 int placement_huge(const char *root, void (*found)(void *context, uint64_t start, uint64_t bytes), void *context)

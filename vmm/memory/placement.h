@@ -30,6 +30,10 @@ struct placement {
  */
 int placement_look(struct placement *placement, const struct mem_backend *backend, const void *at, uint64_t size);
 
+/* The same with another number of samples, for who asks often. */
+int placement_sample(struct placement *placement, const struct mem_backend *backend, const void *at, uint64_t size,
+		     uint64_t samples);
+
 /*
  * Calls found for each mapping of this process that has transparent huge pages, with its start and how many bytes of it
  * are mapped so (ROOT/proc/self/smaps). -errno when that cannot be read.

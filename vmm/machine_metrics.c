@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the machine's parts have counted, gathered into one report; and the reports of --metrics. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "guest/protocol.h"
+#include "vmm/base/io.h"
+#include "vmm/kvm/stats.h"
+#include "vmm/loop.h"
+#include "vmm/machine_state.h"
+#include "vmm/memory/placement.h"
+#include "vmm/metrics_file.h"
+
+/* What reports need beside the counters. */
+struct machine_metrics {
+	struct metrics_file *file; /* borrowed; NULL when nobody writes any */
+	int timer_fd;              /* of the interval; -1 when unset */
+	struct kvm_stats vm;
+	struct kvm_stats *vcpus; /* [vcpu_count] */
+};
+
+static uint64_t ns_of(struct timespec time)
+{
+	return (uint64_t)time.tv_sec * UINT64_C(1000000000) + (uint64_t)time.tv_nsec;
+}
+
+static uint64_t ns_of_timeval(struct timeval time)
+{
+	return (uint64_t)time.tv_sec * UINT64_C(1000000000) + (uint64_t)time.tv_usec * 1000;
+}
+
+/* --------------------------------------------------------------------------- the process, the start, the vcpus */
+
+static const struct counter_field MINOR_FAULTS = {
+	"process_minor_faults", 0, COUNTER_TOTAL, UNIT_NONE,
+	"Page faults of the whole process that needed no reading; those on the guest's behalf are among them"};
+static const struct counter_field MAJOR_FAULTS = {"process_major_faults", 0, COUNTER_TOTAL, UNIT_NONE,
+						  "Page faults of the whole process that had to read"};
+static const struct counter_field CPU_TIME = {"process_cpu", 0, COUNTER_TOTAL, UNIT_NANOSECONDS,
+					      "CPU time of the whole process, the guest's included"};
+
+static void add_kvm(struct metrics *metrics, const struct kvm_stats *stats)
+{
+	if (stats->fd < 0 || kvm_stats_read(stats) < 0)
+		return;
+	for (size_t i = 0; i < stats->count; i++)
+		metrics_kvm(metrics, stats->stats[i].name, stats->stats[i].kind, kvm_stats_value(stats, i));
+}
+
+static void collect_process(const struct machine *machine, struct metrics *metrics)
+{
+	struct rusage usage;
+
+	metrics_object(metrics, METRICS_MACHINE, NULL, NULL, NULL);
+	if (getrusage(RUSAGE_SELF, &usage) == 0) {
+		metrics_value(metrics, &MINOR_FAULTS, (uint64_t)usage.ru_minflt);
+		metrics_value(metrics, &MAJOR_FAULTS, (uint64_t)usage.ru_majflt);
+		metrics_value(metrics, &CPU_TIME, ns_of_timeval(usage.ru_utime) + ns_of_timeval(usage.ru_stime));
+	}
+	if (machine->metrics != NULL)
+		add_kvm(metrics, &machine->metrics->vm);
+}
+
+static const struct counter_field FIRST_RUN = {"first_run", 0, COUNTER_GAUGE, UNIT_NANOSECONDS,
+					       "When the guest first ran, on CLOCK_MONOTONIC"};
+static const struct counter_field MARK = {
+	"mark", 0, COUNTER_GAUGE, UNIT_NANOSECONDS,
+	"When the guest said that it had come to this point of its start, since it first ran"};
+
+/* The stages of our own start, from exec to the first KVM_RUN, belong here too. */
+static void collect_boot(const struct machine *machine, struct metrics *metrics)
+{
+	static const char *const MARKS[DEBUG_EXIT_MARKS + 1] = {
+		[GUEST_MARK_INIT] = "init", [GUEST_MARK_COMMAND] = "command"};
+	uint64_t start = counter_read(&machine->first_run);
+
+	metrics_object(metrics, METRICS_BOOT, NULL, NULL, NULL);
+	if (start == 0)
+		return;
+	metrics_value(metrics, &FIRST_RUN, start);
+	for (unsigned i = 1; i <= DEBUG_EXIT_MARKS; i++) {
+		uint64_t at = debug_exit_mark(&machine->debug_exit, i);
+		char number[16];
+
+		snprintf(number, sizeof(number), "%u", i);
+		if (at > start)
+			metrics_labelled(metrics, &MARK, "mark", MARKS[i] != NULL ? MARKS[i] : number, at - start);
+	}
+}
+
+static const struct counter_field EXITS[] = {
+	{"exits", 0, COUNTER_TOTAL, UNIT_NONE, "Returns of KVM_RUN to this process, by reason"}};
+static const struct counter_table EXIT_TABLE = {"reason", EXITS, 1};
+static const struct counter_field VCPU_TIME = {"cpu", 0, COUNTER_TOTAL, UNIT_NANOSECONDS,
+					       "CPU time of the vcpu's thread: the guest, KVM and this process for it"};
+
+/* A thread that has been joined has left its time behind. */
+static uint64_t cpu_time_of(const struct machine_vcpu *vcpu)
+{
+	struct timespec time;
+	clockid_t clock;
+
+	if (vcpu->started && pthread_getcpuclockid(vcpu->thread, &clock) == 0 && clock_gettime(clock, &time) == 0)
+		return ns_of(time);
+	return counter_read(&vcpu->cpu_time);
+}
+
+static void collect_vcpu(const struct machine *machine, size_t index, struct metrics *metrics)
+{
+	static const char *const REASONS[] = {
+		[KVM_EXIT_KIND_IO] = "io",
+		[KVM_EXIT_KIND_MMIO] = "mmio",
+		[KVM_EXIT_KIND_INTERRUPTED] = "interrupted",
+		[KVM_EXIT_KIND_HALTED] = "halted",
+		[KVM_EXIT_KIND_SHUTDOWN] = "shutdown",
+		[KVM_EXIT_KIND_RESET] = "reset",
+		[KVM_EXIT_KIND_CRASH] = "crash",
+	};
+	const struct machine_vcpu *vcpu = &machine->vcpus[index];
+	const struct counter_sink sink = metrics_sink(metrics);
+	char id[16];
+
+	snprintf(id, sizeof(id), "%zu", index);
+	metrics_object(metrics, METRICS_VCPU, NULL, id, NULL);
+	for (size_t i = 0; i < sizeof(REASONS) / sizeof(REASONS[0]); i++)
+		counter_show(&sink, &EXIT_TABLE, &vcpu->exits[i], REASONS[i]);
+	metrics_value(metrics, &VCPU_TIME, cpu_time_of(vcpu));
+	if (machine->metrics != NULL)
+		add_kvm(metrics, &machine->metrics->vcpus[index]);
+}
+
+/* --------------------------------------------------------------------------------------------------- memory */
+
+enum { SAMPLES = 4096 }; /* pages of a region that are looked at for a report */
+
+static const struct counter_field SIZE = {"size", 0, COUNTER_GAUGE, UNIT_BYTES, "Size of the memory"};
+static const struct counter_field ALLOCATED = {
+	"allocated", 0, COUNTER_GAUGE, UNIT_BYTES,
+	"Host memory behind it, whoever has touched it, swapped or not; of a memfd, tmpfs or hugetlbfs"};
+static const struct counter_field RESIDENT = {
+	"resident", 0, COUNTER_GAUGE, UNIT_BYTES,
+	"What this process has mapped of it now; an estimate by 4096 pages when it has more"};
+static const struct counter_field ON_NODE = {"on_host_node", 0, COUNTER_GAUGE, UNIT_BYTES,
+					     "Of what is resident, where it is: by NUMA node of the host"};
+static const struct counter_field HUGE = {"huge", 0, COUNTER_GAUGE, UNIT_BYTES,
+					  "Of what is resident, what is mapped with huge pages"};
+
+static void collect_resident(const struct machine *machine, const struct mem_backend *backend, const uint64_t *huge,
+			     struct metrics *metrics)
+{
+	const struct mem_layout *layout = &machine->board->layout;
+	struct placement placement = {0};
+	uint64_t resident;
+	int code = 0;
+
+	for (size_t i = 0; i < layout->region_count && code == 0; i++) {
+		const struct range gpa = layout->regions[i].gpa;
+
+		if (machine_backend_of(machine, &layout->regions[i]) == backend)
+			code = placement_sample(&placement, backend,
+						guest_mem_at(&machine->memory, gpa.start, gpa.size), gpa.size, SAMPLES);
+	}
+	if (code < 0)
+		return; /* a host without NUMA, a container: absent rather than wrong */
+	resident = placement.size - placement.absent;
+	metrics_value(metrics, &RESIDENT, resident);
+	for (unsigned node = 0; node < NODES_MAX; node++) {
+		char number[16];
+
+		snprintf(number, sizeof(number), "%u", node);
+		if (placement.on_node[node] > 0)
+			metrics_labelled(metrics, &ON_NODE, "host_node", number, placement.on_node[node]);
+	}
+	if (backend->source.hugetlb != 0)
+		metrics_value(metrics, &HUGE, resident);
+	else if (huge != NULL)
+		metrics_value(metrics, &HUGE, *huge);
+}
+
+static void collect_backend(const struct mem_backend *backend, const char *id, struct metrics *metrics)
+{
+	struct stat status;
+
+	metrics_object(metrics, METRICS_MEMORY, NULL, id, backend->option);
+	metrics_value(metrics, &SIZE, backend->size);
+	if (backend->kind == BACKEND_MEMORY && fstat(backend->fd, &status) == 0)
+		metrics_value(metrics, &ALLOCATED, (uint64_t)status.st_blocks * 512);
+}
+
+static void collect_memory(const struct machine *machine, struct metrics *metrics)
+{
+	const struct config *config = machine->board->config;
+	uint64_t *huge = calloc(machine->backend_count + 1, sizeof(*huge));
+	bool known = huge != NULL && machine_count_huge(machine, huge) == 0;
+
+	metrics->failed |= huge == NULL;
+	for (size_t i = 0; i < machine->backend_count; i++) {
+		const struct mem_backend *backend = &machine->backends[i];
+
+		collect_backend(backend,
+				i < config->mem_count ? config->mem[i].id : config->spm[i - config->mem_count].id,
+				metrics);
+		if (backend->kind != BACKEND_DAX)
+			collect_resident(machine, backend, known ? &huge[i] : NULL, metrics);
+	}
+	if (machine->hotplug.fd >= 0)
+		collect_backend(&machine->hotplug, "hotplug", metrics);
+	free(huge);
+}
+
+/* -------------------------------------------------------------------------------------------------- devices */
+
+/* "blk0", "blk1", "net0": the devices of a kind in the order of the command line. */
+static void collect_virtio(const struct machine *machine, size_t index, struct metrics *metrics)
+{
+	const struct virtio_device *device = machine->virtio[index];
+	const struct counter_sink sink = metrics_sink(metrics);
+	char id[METRICS_ID_SIZE];
+	unsigned number = 0;
+
+	for (size_t i = 0; i < index; i++)
+		number += machine->virtio[i]->class->id == device->class->id;
+	snprintf(id, sizeof(id), "%s%u", device->class->name, number);
+	metrics_object(metrics, METRICS_DEVICE, device->class->name, id, device->option);
+	virtio_show_counters(device, &sink);
+}
+
+static void collect_devices(const struct machine *machine, struct metrics *metrics)
+{
+	const struct counter_sink sink = metrics_sink(metrics);
+
+	if (machine->serial_ready) {
+		metrics_object(metrics, METRICS_DEVICE, "serial", "serial0", NULL);
+		counter_show(&sink, &SERIAL_COUNTERS, &machine->serial, NULL);
+	}
+	for (size_t i = 0; i < machine->virtio_count; i++)
+		collect_virtio(machine, i, metrics);
+}
+
+void machine_collect(const struct machine *machine, struct metrics *metrics)
+{
+	struct timespec now = {0};
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	metrics->time = ns_of(now);
+	collect_process(machine, metrics);
+	collect_boot(machine, metrics);
+	for (size_t i = 0; i < machine->vcpu_count; i++)
+		collect_vcpu(machine, i, metrics);
+	collect_memory(machine, metrics);
+	collect_devices(machine, metrics);
+}
+
+/* ------------------------------------------------------------------------------------------------- --metrics */
+
+int machine_open_metrics(struct machine *machine, struct metrics_file *file, struct error *err)
+{
+	struct machine_metrics *self = calloc(1, sizeof(*self));
+	int code;
+
+	if (self != NULL)
+		self->vcpus = calloc(machine->vcpu_count, sizeof(self->vcpus[0]));
+	if (self == NULL || self->vcpus == NULL) {
+		free(self);
+		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "out of memory for the machine's metrics");
+	}
+	self->file = file;
+	self->timer_fd = -1;
+	code = kvm_stats_open(&self->vm, machine->kvm->vm_fd);
+	for (size_t i = 0; i < machine->vcpu_count; i++) {
+		kvm_stats_init(&self->vcpus[i]);
+		if (code == 0)
+			code = kvm_stats_open(&self->vcpus[i], machine->vcpus[i].vcpu.fd);
+	}
+	if (code < 0)
+		log_debug(machine->log, "KVM_GET_STATS_FD: %s: metrics are without KVM's own", strerror(-code));
+	machine->metrics = self;
+	return 0;
+}
+
+static void report(const struct machine *machine, bool final)
+{
+	struct metrics metrics = {.final = final};
+
+	machine_collect(machine, &metrics);
+	metrics_file_write(machine->metrics->file, &metrics, machine->log);
+	metrics_release(&metrics);
+}
+
+static void on_interval(void *context, int fd)
+{
+	uint64_t count;
+
+	if (read(fd, &count, sizeof(count)) == (ssize_t)sizeof(count))
+		report(context, false);
+}
+
+int machine_watch_metrics(struct machine *machine, struct loop *loop)
+{
+	struct machine_metrics *self = machine->metrics;
+	uint64_t interval = self != NULL && self->file != NULL ? self->file->config->interval : 0;
+	const struct timespec time = {.tv_sec = (time_t)(interval / 1000),
+				      .tv_nsec = (long)(interval % 1000) * 1000 * 1000};
+
+	if (interval == 0)
+		return 0;
+	self->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (self->timer_fd < 0 || timerfd_settime(self->timer_fd, 0, &(struct itimerspec){time, time}, NULL) < 0)
+		return -errno;
+	return loop_add(loop, self->timer_fd, on_interval, machine);
+}
+
+void machine_finish_metrics(const struct machine *machine)
+{
+	if (machine->metrics != NULL && machine->metrics->file != NULL)
+		report(machine, true);
+}
+
+void machine_release_metrics(struct machine *machine)
+{
+	struct machine_metrics *self = machine->metrics;
+
+	if (self == NULL)
+		return;
+	io_close(&self->timer_fd);
+	kvm_stats_release(&self->vm);
+	for (size_t i = 0; i < machine->vcpu_count; i++)
+		kvm_stats_release(&self->vcpus[i]);
+	free(self->vcpus);
+	free(self);
+	machine->metrics = NULL;
+}
