@@ -126,7 +126,7 @@ static void collect_vcpu(const struct machine *machine, size_t index, struct met
 	};
 	const struct machine_vcpu *vcpu = &machine->vcpus[index];
 	const struct counter_sink sink = metrics_sink(metrics);
-	char id[16];
+	char id[24];
 
 	snprintf(id, sizeof(id), "%zu", index);
 	metrics_object(metrics, METRICS_VCPU, NULL, id, NULL);
