@@ -49,7 +49,7 @@ static int take(struct kvm_stats *stats, const uint8_t *at, size_t name_room)
 		return 0;
 	if (descriptor.offset > DATA_MAX - sizeof(uint64_t))
 		return -EPROTO;
-	strcpy(stat->name, name);
+	memcpy(stat->name, name, strlen(name) + 1);
 	stat->kind = type == KVM_STATS_TYPE_CUMULATIVE ? COUNTER_TOTAL : COUNTER_GAUGE;
 	stat->offset = descriptor.offset;
 	if (stat->offset + sizeof(uint64_t) > stats->data_size)
