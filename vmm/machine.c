@@ -395,7 +395,8 @@ static int build(struct machine *machine, struct error *err)
 	machine->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	machine->swallow_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	machine->room_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (machine->wake_fd < 0 || machine->swallow_fd < 0 || machine->room_fd < 0)
+	machine->errand_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (machine->wake_fd < 0 || machine->swallow_fd < 0 || machine->room_fd < 0 || machine->errand_fd < 0)
 		return error_set(err, EXIT_STATUS_HOST, errno, "cannot make an eventfd: %s", strerror(errno));
 	code = open_backends(machine, err);
 	if (code == 0)
@@ -450,6 +451,9 @@ int machine_new(struct machine **machine, const struct board *board, struct kvm_
 	self->files_fd = -1;
 	self->swallow_fd = -1;
 	self->room_fd = -1;
+	self->errand_fd = -1;
+	self->errand_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	self->errand_done = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
 	for (int i = 0; i < BOARD_DEVICES_MAX; i++)
 		self->irq_fds[i] = -1;
 	code = build(self, err);
@@ -492,6 +496,6 @@ void machine_free(struct machine *machine)
 	io_close(&machine->files_fd);
 	io_close(&machine->swallow_fd);
 	io_close(&machine->room_fd);
-	buf_release(&machine->crash);
+	io_close(&machine->errand_fd);
 	free(machine);
 }

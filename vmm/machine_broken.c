@@ -143,22 +143,35 @@ static void explain(const struct place *place, bool poisoned, struct error *err)
 			  backend->option, place->offset, place->gpa);
 }
 
-bool machine_blame_address(const struct machine *machine, uint64_t address, struct error *err)
+static bool place_of_gpa(const struct machine *machine, uint64_t address, struct place *place)
 {
-	struct place place;
 	struct range gpa;
 
 	if (guest_mem_at(&machine->memory, address, 1) == NULL)
 		return false;
-	for (size_t i = 0; region_at(machine, i, &gpa, &place); i++) {
+	for (size_t i = 0; region_at(machine, i, &gpa, place); i++) {
 		if (range_holds(gpa, address)) {
-			place.offset += address - gpa.start;
-			place.gpa = address;
-			explain(&place, false, err);
+			place->offset += address - gpa.start;
+			place->gpa = address;
 			return true;
 		}
 	}
 	return false;
+}
+
+bool machine_is_memory(const struct machine *machine, uint64_t address)
+{
+	struct place place;
+
+	return place_of_gpa(machine, address, &place);
+}
+
+void machine_blame_address(const struct machine *machine, uint64_t address, struct error *err)
+{
+	struct place place;
+
+	if (place_of_gpa(machine, address, &place))
+		explain(&place, false, err);
 }
 
 void machine_blame(const struct machine *machine, int code, struct error *err)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -46,23 +47,15 @@ static void dispatch(const struct bus *bus, const struct kvm_exit *exit)
 	}
 }
 
-static int read_guest(void *context, uint64_t gpa, void *bytes, size_t size)
-{
-	return guest_mem_read(context, gpa, bytes, size);
-}
-
+/* Kept only by the first cause. The main thread reads it, and the vcpu's registers, after this thread was joined. */
 static void crash(struct machine_vcpu *self, const char *what)
 {
 	struct machine *machine = self->machine;
-	struct buf text = {0};
 
-	buf_printf(&text, "vcpu %" PRIu32 ": %s\n", self->vcpu.index, what);
-	kvm_vcpu_dump(&self->vcpu, read_guest, &machine->memory, &text);
-	/* kept only by the first cause; main looks at it after this thread was joined */
-	if (machine_stop(machine, STOP_CRASH, 0))
-		machine->crash = text;
-	else
-		buf_release(&text);
+	if (!machine_stop(machine, STOP_CRASH, 0))
+		return;
+	machine->crashed = self;
+	snprintf(machine->crash_reason, sizeof(machine->crash_reason), "%s", what);
 }
 
 /*
@@ -105,9 +98,10 @@ static void *vcpu_thread(void *argument)
 	while (!machine_is_stopping(machine)) {
 		code = machine_run_vcpu(self, &exit, &err);
 		if (code < 0) {
-			machine_blame(machine, code, &err);
-			if (machine_stop(machine, STOP_FAULT, 0))
+			if (machine_stop(machine, STOP_FAULT, 0)) {
 				machine->fault = err;
+				machine->fault_code = code;
+			}
 			break;
 		}
 		counter_add(&self->exits[exit.kind], 1);
@@ -116,9 +110,11 @@ static void *vcpu_thread(void *argument)
 			dispatch(&machine->buses[BUS_PIO], &exit);
 			break;
 		case KVM_EXIT_KIND_MMIO:
-			if (machine_blame_address(machine, exit.address, &err)) {
-				if (machine_stop(machine, STOP_FAULT, 0))
-					machine->fault = err;
+			if (machine_is_memory(machine, exit.address)) {
+				if (machine_stop(machine, STOP_FAULT, 0)) {
+					machine->fault_at_address = true;
+					machine->fault_address = exit.address;
+				}
 				break;
 			}
 			dispatch(&machine->buses[BUS_MMIO], &exit);
@@ -163,7 +159,7 @@ static void keep_files(struct machine *machine)
 
 /*
  * A cause is set. immediate_exit closes the gap between a thread's look at the cause and its next KVM_RUN; a write to a full pipe has no such
- * flag, so the kick is repeated until the thread is gone.
+ * flag, so the kick is repeated until the thread is gone. Or it waits for an errand, which is done as ever.
  */
 static void join_vcpus(struct machine *machine)
 {
@@ -182,6 +178,7 @@ static void join_vcpus(struct machine *machine)
 				machine->vcpus[i].started = false;
 				break;
 			}
+			machine_run_errands(machine);
 			nanosleep(&RETRY, NULL);
 			pthread_kill(machine->vcpus[i].thread, kick_signal());
 		}
@@ -326,6 +323,14 @@ static void on_signal(void *context, int fd)
 		machine_stop(events->machine, STOP_SIGNAL, info.ssi_signo);
 }
 
+static void on_errand(void *context, int fd)
+{
+	uint64_t count;
+
+	(void)!read(fd, &count, sizeof(count));
+	machine_run_errands(context);
+}
+
 /* The stop cause is set; waking up is all that it takes. */
 static void on_wake(void *context, int fd)
 {
@@ -387,6 +392,8 @@ static int set_up_events(struct events *events, struct error *err)
 	if (code == 0)
 		code = loop_add(&events->loop, machine->room_fd, on_room, events);
 	if (code == 0)
+		code = loop_add(&events->loop, machine->errand_fd, on_errand, machine);
+	if (code == 0)
 		code = machine_watch_virtio(machine, &events->loop);
 	if (code == 0)
 		code = machine_watch_files(machine, &events->loop);
@@ -426,6 +433,33 @@ static int status_of_exit(const struct machine *machine)
 	return (int)(machine->stop_value & 0xff);
 }
 
+static int read_guest(void *context, uint64_t gpa, void *bytes, size_t size)
+{
+	return guest_mem_read(context, gpa, bytes, size);
+}
+
+/* The reason, the registers and the code bytes of the vcpu that crashed, whose thread has ended. */
+static void report_crash(struct machine *machine)
+{
+	struct buf text = {0};
+
+	log_error(machine->log, "the guest crashed");
+	buf_printf(&text, "vcpu %" PRIu32 ": %s\n", machine->crashed->vcpu.index, machine->crash_reason);
+	kvm_vcpu_dump(&machine->crashed->vcpu, read_guest, &machine->memory, &text);
+	if (!buf_failed(&text))
+		(void)io_write_all(machine->log->fd, text.data, text.size);
+	buf_release(&text);
+}
+
+/* What has failed, and whether the host's memory is to blame. */
+static void complete_fault(struct machine *machine)
+{
+	if (machine->fault_at_address)
+		machine_blame_address(machine, machine->fault_address, &machine->fault);
+	else
+		machine_blame(machine, machine->fault_code, &machine->fault);
+}
+
 static int exit_status_of(struct machine *machine)
 {
 	const struct config *config = machine->board->config;
@@ -457,9 +491,7 @@ static int exit_status_of(struct machine *machine)
 			  strerror((int)machine->stop_value));
 		return machine->stop_value == EPIPE ? EXIT_STATUS_SIGNAL + SIGPIPE : EXIT_STATUS_HOST;
 	case STOP_CRASH:
-		log_error(log, "the guest crashed");
-		if (!buf_failed(&machine->crash))
-			(void)io_write_all(log->fd, machine->crash.data, machine->crash.size);
+		report_crash(machine);
 		return EXIT_STATUS_GUEST_CRASH;
 	case STOP_NONE:
 	case STOP_FAULT:
@@ -502,6 +534,7 @@ int machine_run(struct machine *machine, int *status, struct error *err)
 	if (code < 0)
 		return code;
 	if (atomic_load(&machine->cause) == STOP_FAULT) {
+		complete_fault(machine);
 		*err = machine->fault;
 		return -EIO;
 	}

@@ -34,6 +34,15 @@ struct machine_vcpu {
 	struct counter cpu_time;                       /* ns of the thread, when it has ended */
 };
 
+/* A write to a device's register that its vcpu has handed to the main thread, and waits for. */
+struct errand {
+	struct virtio_device *device;
+	uint64_t offset;
+	uint32_t value;
+	bool done;
+	struct errand *next;
+};
+
 struct machine {
 	const struct board *board;
 	struct kvm_vm *kvm;
@@ -70,13 +79,24 @@ struct machine {
 	struct machine_metrics *metrics; /* of machine_metrics.c; NULL when nobody has asked for any */
 	struct counter first_run;        /* ns of CLOCK_MONOTONIC; 0 until the guest runs */
 
+	struct errand *errands; /* those that nobody has begun; under errand_lock */
+	pthread_mutex_t errand_lock;
+	pthread_cond_t errand_done;
+	int errand_fd; /* eventfd: there are some */
+
 	int wake_fd;      /* eventfd: the stop cause is set */
 	int files_fd;     /* inotify: a file behind guest memory has changed; -1 when unset */
 	int room_fd;      /* eventfd: the guest has read from a full serial FIFO */
 	atomic_int cause; /* enum stop_cause */
 	uint32_t stop_value;
-	struct error fault; /* of STOP_FAULT */
-	struct buf crash;   /* of STOP_CRASH: what happened, and the registers */
+
+	/* What a vcpu's thread leaves behind at its end, for the main thread to look into; of the one that set the cause. */
+	struct error fault;                 /* of STOP_FAULT ... */
+	int fault_code;                     /* ... its -errno, or 0 */
+	bool fault_at_address;              /* ... and whether it is about the memory at ... */
+	uint64_t fault_address;             /* ... this guest-physical address */
+	const struct machine_vcpu *crashed; /* of STOP_CRASH ... */
+	char crash_reason[160];             /* ... and why */
 };
 
 /* Sets the stop cause unless there is one already; says whether this call set it. Any thread. */
@@ -133,12 +153,23 @@ int machine_run_vcpu(struct machine_vcpu *self, struct kvm_exit *exit, struct er
 
 /*
  * KVM_RUN has failed with code: puts into err which memory is broken, when that can be found out, with
- * EXIT_STATUS_BACKING; leaves err alone otherwise. Any thread.
+ * EXIT_STATUS_BACKING; leaves err alone otherwise. Main thread.
  */
 void machine_blame(const struct machine *machine, int code, struct error *err);
 
-/* An MMIO exit: whether its address is guest memory, which KVM then could not reach; says so in err as above. */
-bool machine_blame_address(const struct machine *machine, uint64_t address, struct error *err);
+/* An MMIO exit: whether its address is guest memory, which KVM then could not reach. Any thread, no system calls. */
+bool machine_is_memory(const struct machine *machine, uint64_t address);
+
+/* What is wrong with the guest memory there, in err as above. */
+void machine_blame_address(const struct machine *machine, uint64_t address, struct error *err);
+
+/* ---- machine_errands.c */
+
+/* For struct virtio_device's hand_over; context is the machine. Any vcpu thread. */
+void machine_hand_over(void *context, struct virtio_device *device, uint64_t offset, uint32_t value);
+
+/* Does what was handed over so far. Main thread: when errand_fd is readable, and while it waits for vcpus to end. */
+void machine_run_errands(struct machine *machine);
 
 /* ---- machine_virtio.c */
 

@@ -329,6 +329,8 @@ int machine_connect_virtio(struct machine *machine, struct virtio_device *device
 
 	device->mem = &machine->memory;
 	device->irq = irq;
+	device->hand_over = machine_hand_over;
+	device->hand_over_context = machine;
 	for (unsigned i = 0; code == 0 && i < device->queue_count; i++)
 		code = kvm_add_ioeventfd(machine->kvm, device->kick_fds[i], registers.start + VIRTIO_MMIO_QUEUE_NOTIFY,
 					 i, err);

@@ -290,6 +290,21 @@ static uint64_t mmio_read(void *context, uint64_t offset, unsigned size)
 	return value;
 }
 
+/* Whether the write starts or stops the device: the class then talks to files, sockets and processes. */
+static bool starts_or_stops(uint64_t offset, uint32_t value)
+{
+	return (offset == STATUS && (value == 0 || (value & VIRTIO_STATUS_DRIVER_OK) != 0)) ||
+	       (offset == QUEUE_READY && value == 0);
+}
+
+void virtio_mmio_perform(struct virtio_device *device, uint64_t offset, uint32_t value)
+{
+	pthread_mutex_lock(&device->lock);
+	write_register(device, offset, value);
+	virtio_mmio_publish(device);
+	pthread_mutex_unlock(&device->lock);
+}
+
 static void mmio_write(void *context, uint64_t offset, unsigned size, uint64_t value)
 {
 	struct virtio_device *device = context;
@@ -300,6 +315,10 @@ static void mmio_write(void *context, uint64_t offset, unsigned size, uint64_t v
 		atomic_fetch_and(&device->interrupt_status, ~(uint32_t)value);
 		if (device->registers == NULL)
 			return;
+	}
+	if (device->hand_over != NULL && size == 4 && starts_or_stops(offset, (uint32_t)value)) {
+		device->hand_over(device->hand_over_context, device, offset, (uint32_t)value);
+		return;
 	}
 	pthread_mutex_lock(&device->lock);
 	if (in_config(device, offset, size)) {

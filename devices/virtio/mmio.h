@@ -32,4 +32,7 @@ extern const struct bus_ops VIRTIO_MMIO_OPS;
 
 void virtio_mmio_publish(struct virtio_device *device);
 
+/* A write to a register that was handed over (see struct virtio_device). Main thread, lock not held. */
+void virtio_mmio_perform(struct virtio_device *device, uint64_t offset, uint32_t value);
+
 #endif

@@ -72,7 +72,7 @@ struct virtio_class {
 	/* DRIVER_OK: the queues that are ready were started. -errno makes the device NEEDS_RESET. May be NULL. */
 	int (*activate)(struct virtio_device *device);
 	/*
-	 * Everything in flight ends; guest memory is not touched any more when it returns. On a vcpu thread, as activate is. Also called before
+	 * Everything in flight ends; guest memory is not touched any more when it returns. On the main thread, as activate is. Also called before
 	 * release, twice in a row, and without activate before it. May be NULL.
 	 */
 	void (*reset)(struct virtio_device *device);
@@ -126,6 +126,12 @@ struct virtio_device {
 	atomic_bool always_used;
 	struct virtio_counters counters;
 	uint8_t *registers; /* the page that the guest reads instead of asking us, or NULL; borrowed */
+	/*
+	 * Has another thread call virtio_mmio_perform() with the same arguments, and returns when that is done. For writes
+	 * that take more system calls than a vcpu's thread has need of otherwise. NULL: they are done in place.
+	 */
+	void (*hand_over)(void *context, struct virtio_device *device, uint64_t offset, uint32_t value);
+	void *hand_over_context;
 
 	/* registers that select or are halves of something (§4.2.2) */
 	uint32_t device_features_select, driver_features_select, queue_select;

@@ -299,6 +299,33 @@ static void accesses_reach_the_devices(void **state)
 	assert_memory_not_equal(steps[7].answer, "\0\0\0\0", 4);
 }
 
+static struct fake_step register_write(uint64_t address, const void *bytes)
+{
+	struct fake_step step = port_write(address, 4, bytes);
+
+	step.exit.kind = KVM_EXIT_KIND_MMIO;
+	return step;
+}
+
+/* The reset is the main thread's to do; the vcpu goes on when it is done, and not before. */
+static void a_device_is_reset_before_the_vcpu_goes_on(void **state)
+{
+	const uint64_t STATUS = BOARD_VIRTIO_BASE + 0x70;
+	struct fake_step steps[] = {
+		register_write(STATUS, "\3\0\0"), read_of(KVM_EXIT_KIND_MMIO, STATUS, 4, 1),
+		register_write(STATUS, "\0\0\0"), read_of(KVM_EXIT_KIND_MMIO, STATUS, 4, 1),
+		port_write(0x600, 1, "\x34"),     read_of(KVM_EXIT_KIND_IO, 0x3ff, 1, 1),
+	};
+	struct run run;
+
+	(void)state;
+	fake_kvm_reset();
+	run = run_steps("--rng on", steps, sizeof(steps) / sizeof(steps[0]));
+	assert_int_equal(run.status, 0);
+	assert_int_equal(steps[1].answer[0], 3);
+	assert_int_equal(steps[3].answer[0], 0);
+}
+
 /* ----------------------------------------------------------------------------------- what KVM was told */
 
 static void power_off_at_once(const char *line)
@@ -524,6 +551,7 @@ int main(void)
 		cmocka_unit_test(a_broken_cell_is_a_machine_check),
 		cmocka_unit_test(a_file_that_shrinks_under_us),
 		cmocka_unit_test(accesses_reach_the_devices),
+		cmocka_unit_test(a_device_is_reset_before_the_vcpu_goes_on),
 		cmocka_unit_test(memslots_are_few),
 		cmocka_unit_test(registers_are_readable),
 		cmocka_unit_test(acknowledgements_are_dropped),

@@ -517,6 +517,52 @@ static void test_page(void **state)
 	device->registers = NULL;
 }
 
+/* ------------------------------------------------------------------------------------- writes that another thread does */
+
+static struct {
+	uint64_t offset;
+	uint32_t value;
+	unsigned count;
+} handed;
+
+static void note(void *context, struct virtio_device *device, uint64_t offset, uint32_t value)
+{
+	assert_ptr_equal(context, device);
+	handed.offset = offset;
+	handed.value = value;
+	handed.count++;
+}
+
+/* Only what starts and stops the device: all else would cost a wait for nothing. */
+static void test_handed_over(void **state)
+{
+	struct guest *guest = *state;
+	struct virtio_driver *driver = &guest->driver;
+	struct virtio_device *device = &guest->echo.device;
+	unsigned resets;
+
+	assert_true(driver_start(driver, DRIVER_ALL_FEATURES, SIZE));
+	resets = guest->echo.resets;
+	memset(&handed, 0, sizeof(handed));
+	device->hand_over = note;
+	device->hand_over_context = device;
+	exchange(guest, 0);
+	driver_write(driver, DRIVER_REG_QUEUE_SEL, 1);
+	driver_write(driver, DRIVER_REG_STATUS, VIRTIO_STATUS_ACKNOWLEDGE);
+	assert_int_equal(handed.count, 0);
+	driver_write(driver, DRIVER_REG_QUEUE_READY, 0);
+	assert_true(handed.count == 1 && handed.offset == DRIVER_REG_QUEUE_READY && handed.value == 0);
+	driver_write(driver, DRIVER_REG_STATUS, 0);
+	assert_true(handed.count == 2 && handed.offset == DRIVER_REG_STATUS && handed.value == 0);
+	assert_int_equal(guest->echo.resets, resets);
+	assert_int_not_equal(driver_read(driver, DRIVER_REG_STATUS), 0);
+	virtio_mmio_perform(device, handed.offset, handed.value);
+	assert_int_equal(guest->echo.resets, resets + 1);
+	assert_int_equal(driver_read(driver, DRIVER_REG_STATUS), 0);
+	driver_write(driver, DRIVER_REG_STATUS, VIRTIO_STATUS_DRIVER_OK);
+	assert_true(handed.count == 3 && handed.value == VIRTIO_STATUS_DRIVER_OK);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -537,6 +583,7 @@ int main(void)
 		cmocka_unit_test(test_init_without_descriptors),
 		cmocka_unit_test_setup_teardown(test_always_used, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_page, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_handed_over, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
