@@ -385,6 +385,7 @@ static int fill_boot(struct config *config, const struct config_raw *raw, struct
 	config->serial = serial_of(raw);
 	config->serial_path = raw->serial_path;
 	config->log_level = raw->log_level;
+	config->sandbox = raw->sandbox;
 	config->phys_bits = raw->phys_bits;
 	config->keep_packed = raw->keep_packed;
 	config->force = raw->force;

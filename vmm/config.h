@@ -40,6 +40,14 @@
 #define CONFIG_RAM_BANDWIDTH    102400u /* MB/s */
 #define CONFIG_CACHE_LINE       64u
 
+/* What a machine gives up before its guest runs (vmm/sandbox.h). */
+enum sandbox_mode {
+	SANDBOX_DEFAULT, /* as on, and a warning where the host lacks something of it */
+	SANDBOX_OFF,
+	SANDBOX_LOG, /* forbidden system calls are logged by the kernel, and done */
+	SANDBOX_ON
+};
+
 enum serial_mode {
 	SERIAL_DEFAULT, /* as typed only: SERIAL_STDIO, or with a command SERIAL_NONE */
 	SERIAL_STDIO,
@@ -192,6 +200,7 @@ struct config_raw {
 	enum serial_mode serial;
 	const char *serial_path; /* of SERIAL_FILE */
 	enum log_level log_level;
+	enum sandbox_mode sandbox;
 	unsigned phys_bits; /* plan only: 0 when not given */
 	uint64_t timeout;   /* --timeout: seconds, 0 when not given */
 	bool console;       /* --console: the kernel's messages are shown */
@@ -273,6 +282,7 @@ struct config {
 	enum serial_mode serial;
 	const char *serial_path;
 	enum log_level log_level;
+	enum sandbox_mode sandbox;
 	unsigned phys_bits; /* 0 when not given */
 	bool keep_packed;   /* the kernel unpacks itself in the guest */
 	bool force;

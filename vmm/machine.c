@@ -454,6 +454,8 @@ int machine_new(struct machine **machine, const struct board *board, struct kvm_
 	self->errand_fd = -1;
 	self->errand_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	self->errand_done = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+	self->start_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	self->start_changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
 	for (int i = 0; i < BOARD_DEVICES_MAX; i++)
 		self->irq_fds[i] = -1;
 	code = build(self, err);
@@ -497,5 +499,6 @@ void machine_free(struct machine *machine)
 	io_close(&machine->swallow_fd);
 	io_close(&machine->room_fd);
 	io_close(&machine->errand_fd);
+	sandbox_release(&machine->sandbox);
 	free(machine);
 }

@@ -80,6 +80,21 @@ static void note_cpu_time(struct machine_vcpu *self)
 		counter_set(&self->cpu_time, (uint64_t)time.tv_sec * UINT64_C(1000000000) + (uint64_t)time.tv_nsec);
 }
 
+/* A vcpu's thread confines itself, and runs the guest when all the others have, and the main thread. */
+static void wait_for_start(struct machine *machine)
+{
+	struct error err;
+
+	if (sandbox_confine(&machine->sandbox, SANDBOX_VCPU, &err) < 0 && machine_stop(machine, STOP_FAULT, 0))
+		machine->fault = err;
+	pthread_mutex_lock(&machine->start_lock);
+	machine->vcpus_confined++;
+	pthread_cond_broadcast(&machine->start_changed);
+	while (!machine->go)
+		pthread_cond_wait(&machine->start_changed, &machine->start_lock);
+	pthread_mutex_unlock(&machine->start_lock);
+}
+
 static void *vcpu_thread(void *argument)
 {
 	struct machine_vcpu *self = argument;
@@ -88,6 +103,7 @@ static void *vcpu_thread(void *argument)
 	struct error err;
 	int code;
 
+	wait_for_start(machine);
 	if (self->vcpu.index == 0) {
 		stages_mark(machine->stages, STAGE_RUN);
 		counter_set(&machine->first_run, machine->stages->at[STAGE_RUN]);
@@ -137,23 +153,39 @@ static void *vcpu_thread(void *argument)
 	return NULL;
 }
 
+/* This thread confines itself when it has no more threads to make. After an error, those that there are find a cause to end. */
 static int start_vcpus(struct machine *machine, struct error *err)
 {
-	for (size_t i = 0; i < machine->vcpu_count; i++) {
-		int code = pthread_create(&machine->vcpus[i].thread, NULL, vcpu_thread, &machine->vcpus[i]);
+	size_t started = 0;
+	int code = 0;
 
+	while (code == 0 && started < machine->vcpu_count) {
+		struct machine_vcpu *vcpu = &machine->vcpus[started];
+
+		code = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
 		if (code != 0)
-			return error_set(err, EXIT_STATUS_HOST, code, "cannot make the thread of vcpu %zu: %s", i,
+			code = error_set(err, EXIT_STATUS_HOST, code, "cannot make the thread of vcpu %zu: %s", started,
 					 strerror(code));
-		machine->vcpus[i].started = true;
+		else
+			machine->vcpus[started++].started = true;
 	}
-	return 0;
+	pthread_mutex_lock(&machine->start_lock);
+	while (machine->vcpus_confined < started)
+		pthread_cond_wait(&machine->start_changed, &machine->start_lock);
+	if (code == 0)
+		code = sandbox_confine(&machine->sandbox, SANDBOX_MAIN, err);
+	if (code < 0)
+		machine_stop(machine, STOP_FAULT, 0);
+	machine->go = true;
+	pthread_cond_broadcast(&machine->start_changed);
+	pthread_mutex_unlock(&machine->start_lock);
+	return code;
 }
 
 /* The guest may have written to them. */
 static void keep_files(struct machine *machine)
 {
-	for (size_t i = 0; machine->vcpus[0].started && i < machine->backend_count; i++)
+	for (size_t i = 0; i < machine->backend_count; i++)
 		backend_keep(&machine->backends[i]);
 }
 
@@ -514,10 +546,13 @@ int machine_run(struct machine *machine, int *status, struct error *err)
 		.machine = machine, .loop.epoll_fd = -1, .signal_fd = -1, .timeout_fd = -1, .grace_fd = -1};
 	int code = set_up_events(&events, err);
 
+	if (code == 0)
+		code = machine_enter_sandbox(machine, err);
 	if (code == 0) {
 		console_start(machine->console, machine->log);
 		code = start_vcpus(machine, err);
-		keep_files(machine);
+		if (code == 0)
+			keep_files(machine);
 		if (code == 0)
 			code = wait_for_stop(&events, err);
 		machine_stop(machine, STOP_FAULT, 0);

@@ -20,6 +20,7 @@
 #include "vmm/machine.h"
 #include "vmm/memory/backend.h"
 #include "vmm/memory/guest_mem.h"
+#include "vmm/sandbox.h"
 #include "vmm/workbench.h"
 
 struct machine_vcpu {
@@ -73,6 +74,7 @@ struct machine {
 	int swallow_fd;                 /* eventfd that nobody reads: what KVM writes to it is dropped */
 	int irq_fds[BOARD_DEVICES_MAX]; /* eventfds behind KVM_IRQFD, by the board's devices; -1 when unset */
 
+	struct sandbox sandbox;
 	struct machine_vcpu *vcpus;
 	size_t vcpu_count;
 
@@ -82,7 +84,11 @@ struct machine {
 	struct errand *errands; /* those that nobody has begun; under errand_lock */
 	pthread_mutex_t errand_lock;
 	pthread_cond_t errand_done;
-	int errand_fd; /* eventfd: there are some */
+	pthread_mutex_t start_lock;
+	pthread_cond_t start_changed;
+	size_t vcpus_confined; /* threads that the sandbox holds; under start_lock, as go is */
+	bool go;               /* all of them are, and the main thread: the guest may run, unless a cause is set */
+	int errand_fd;         /* eventfd: there are some */
 
 	int wake_fd;      /* eventfd: the stop cause is set */
 	int files_fd;     /* inotify: a file behind guest memory has changed; -1 when unset */
@@ -170,6 +176,11 @@ void machine_hand_over(void *context, struct virtio_device *device, uint64_t off
 
 /* Does what was handed over so far. Main thread: when errand_fd is readable, and while it waits for vcpus to end. */
 void machine_run_errands(struct machine *machine);
+
+/* ---- machine_sandbox.c */
+
+/* The process gives up all that the machine has no need of from here on (vmm/sandbox.h). Main thread, alone. */
+int machine_enter_sandbox(struct machine *machine, struct error *err);
 
 /* ---- machine_virtio.c */
 

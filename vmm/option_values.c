@@ -327,6 +327,19 @@ int option_log(struct options *options, const char *argument, struct error *err)
 	return 0;
 }
 
+int option_sandbox(struct options *options, const char *argument, struct error *err)
+{
+	static const char *const MODES[] = {[SANDBOX_OFF] = "off", [SANDBOX_LOG] = "log", [SANDBOX_ON] = "on"};
+
+	for (int mode = SANDBOX_OFF; mode <= SANDBOX_ON; mode++) {
+		if (strcmp(argument, MODES[mode]) == 0) {
+			options->raw.sandbox = (enum sandbox_mode)mode;
+			return 0;
+		}
+	}
+	return error_set(err, EXIT_STATUS_USAGE, EINVAL, "unknown mode; use on, log or off");
+}
+
 /* MAXPHYADDR: 36 is the least of any 64-bit processor, 52 the most that page tables hold (Intel SDM volume 3A §4.1.4). */
 int option_phys_bits(struct options *options, const char *argument, struct error *err)
 {

@@ -40,6 +40,7 @@ int option_port(struct options *options, const char *argument, struct error *err
 int option_rng(struct options *options, const char *argument, struct error *err);
 int option_metrics(struct options *options, const char *argument, struct error *err);
 int option_log(struct options *options, const char *argument, struct error *err);
+int option_sandbox(struct options *options, const char *argument, struct error *err);
 int option_phys_bits(struct options *options, const char *argument, struct error *err);
 int option_kernel_unpack(struct options *options, const char *argument, struct error *err);
 int option_force(struct options *options, const char *argument, struct error *err);

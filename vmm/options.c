@@ -53,6 +53,7 @@ static const struct option OPTIONS[] = {
 	{"rng", "on or off", SCOPE_BOTH, false, option_rng},
 	{"metrics", "path=FILE[,interval=SECONDS]", SCOPE_BOTH, false, option_metrics},
 	{"log", "LEVEL", SCOPE_ALL, false, option_log},
+	{"sandbox", "on, log or off", SCOPE_BOTH, false, option_sandbox},
 	{"force", NULL, SCOPE_RUN, false, option_force},
 	{"phys-bits", "N", SCOPE_PLAN, false, option_phys_bits},
 	{"format", "text, json, svg, dts or dtb", SCOPE_PLAN | SCOPE_DOCTOR, false, option_format},

@@ -138,6 +138,9 @@ static const char PLAN[] =
 	"  --metrics FILE[,interval=SECONDS][,format=json|openmetrics]\n"
 	"                                 what the machine has counted: at its end, and every SECONDS (0.1 to\n"
 	"                                 86400); json (default) adds a line each, openmetrics keeps the last\n"
+	"  --sandbox on|log|off           what spmvm gives up before the guest runs: files, network,\n"
+	"                                 privileges, system calls. Default: all that this host can; on: an\n"
+	"                                 error when it lacks some; log: forbidden calls are only logged\n"
 	"  --log error|warn|info|debug    what is told on stderr; default info\n"
 	"  --help, -h                     this text\n"
 	"  --version                      the version\n";
@@ -176,6 +179,7 @@ void options_help(FILE *out)
 		{EXIT_STATUS_GUEST_CRASH, "the guest panicked or triple-faulted, or KVM cannot go on"},
 		{EXIT_STATUS_GUEST_MEMORY, "the guest's kernel killed the command for want of memory"},
 		{EXIT_STATUS_BACKING, "the host's memory behind the guest broke or was taken away"},
+		{EXIT_STATUS_SANDBOX, "the sandbox met a system call that it forbids"},
 		{EXIT_STATUS_TIMEOUT, "--timeout was up"},
 	};
 

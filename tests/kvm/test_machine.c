@@ -280,6 +280,113 @@ static void start_and_wait(struct run *run, char first)
 			 run->told != NULL ? run->told : "");
 }
 
+/* ----------------------------------------------------------------------------------------- confinement */
+
+/* The text behind a name in a file of /proc; empty when it has no such line. */
+static void line_of(pid_t pid, const char *file, const char *name, char *value, size_t size)
+{
+	char path[300], line[300];
+	FILE *text;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+	text = fopen(path, "r");
+	assert_non_null(text);
+	value[0] = '\0';
+	while (fgets(line, sizeof(line), text) != NULL) {
+		if (strncmp(line, name, strlen(name)) == 0)
+			snprintf(value, size, "%s", line + strlen(name));
+	}
+	fclose(text);
+	value[strcspn(value, "\n")] = '\0';
+}
+
+static void expect_line(pid_t pid, const char *file, const char *name, const char *expected)
+{
+	char value[64];
+
+	line_of(pid, file, name, value, sizeof(value));
+	if (strcmp(value, expected) != 0)
+		fail_msg("/proc/PID/%s: %s '%s', not '%s'", file, name, value, expected);
+}
+
+/* Whatever thread there is, KVM's own too. */
+static size_t check_threads(pid_t pid)
+{
+	char path[300];
+	const struct dirent *entry;
+	size_t count = 0;
+	DIR *threads;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	threads = opendir(path);
+	assert_non_null(threads);
+	while ((entry = readdir(threads)) != NULL) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "task/%.20s/status", entry->d_name);
+		expect_line(pid, path, "NoNewPrivs:\t", "1");
+		expect_line(pid, path, "Seccomp:\t", "2");
+		expect_line(pid, path, "CapEff:\t", "0000000000000000");
+		expect_line(pid, path, "CapPrm:\t", "0000000000000000");
+		count++;
+	}
+	closedir(threads);
+	return count;
+}
+
+static void assert_other_namespace(pid_t pid, const char *name)
+{
+	char path[64], theirs[64] = "", ours[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, name);
+	assert_true(readlink(path, theirs, sizeof(theirs) - 1) > 0);
+	snprintf(path, sizeof(path), "/proc/self/ns/%s", name);
+	assert_true(readlink(path, ours, sizeof(ours) - 1) > 0);
+	assert_string_not_equal(theirs, ours);
+}
+
+/* With every kind of device that needs no other program, so that their ends are under the filter too. */
+static void the_sandbox_holds_while_the_guest_runs(void **state)
+{
+	static const char DISK[4096];
+	struct memory_file disk = memory_file_new(DISK, sizeof(DISK));
+	struct run *run;
+	char option[80], path[64];
+	int stray = dup(STDERR_FILENO); /* not O_CLOEXEC */
+
+	(void)state;
+	snprintf(option, sizeof(option), "path=%s", disk.path);
+	run = run_new(PAYLOAD(chatter), "--sandbox", "on", "--cpus", "2", "--blk", option, "--maxmem", "2G", NULL);
+	start_and_wait(run, 'c');
+	assert_true(check_threads(run->pid) >= 3);
+	assert_other_namespace(run->pid, "mnt");
+	assert_other_namespace(run->pid, "net");
+	assert_other_namespace(run->pid, "ipc");
+	expect_line(run->pid, "limits", "Max core file size        ",
+		    "0                    0                    bytes     ");
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", run->pid, stray);
+	assert_int_equal(access(path, F_OK), -1);
+	close(stray);
+	kill(run->pid, SIGTERM);
+	run_end(run, 128 + SIGTERM);
+	assert_string_equal(told(run), "");
+	run_free(run);
+	close(disk.fd);
+}
+
+static void off_is_off(void **state)
+{
+	struct run *run = run_new(PAYLOAD(chatter), "--sandbox=off", NULL);
+
+	(void)state;
+	start_and_wait(run, 'c');
+	expect_line(run->pid, "status", "NoNewPrivs:\t", "0");
+	expect_line(run->pid, "status", "Seccomp:\t", "0");
+	kill(run->pid, SIGTERM);
+	run_end(run, 128 + SIGTERM);
+	run_free(run);
+}
+
 /* ------------------------------------------------------------------------------------------------- ends */
 
 static void a_guest_prints_and_powers_off(void **state)
@@ -902,6 +1009,8 @@ static void a_crash_gives_the_terminal_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_sandbox_holds_while_the_guest_runs),
+		cmocka_unit_test(off_is_off),
 		cmocka_unit_test(a_guest_prints_and_powers_off),
 		cmocka_unit_test(several_processors_end_together),
 		cmocka_unit_test(resets_end_the_machine),

@@ -68,8 +68,8 @@ static inline void run_line(struct run *run, const char *line)
 	struct machine_line machine = {0};
 	char text[8192];
 
-	snprintf(text, sizeof(text), "--kernel %s --initrd %s --log warn --serial none %s", run->kernel.path,
-		 run->initrd.path, line);
+	snprintf(text, sizeof(text), "--kernel %s --initrd %s --log warn --serial none --sandbox off %s",
+		 run->kernel.path, run->initrd.path, line);
 	line_config(&machine, text);
 	run_config(run, machine.config, run_machine);
 	line_release(&machine);

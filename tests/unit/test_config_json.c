@@ -368,7 +368,7 @@ static void every_option_has_its_place(void **state)
 {
 	static const char OTHERS[] =
 		" config kernel kernel-cache kernel-unpack initrd append modules module script file rw timeout console serial metrics log "
-		"force format tables diff help version ";
+		"force format tables diff sandbox help version ";
 	char *text = NULL;
 	size_t size = 0, count = 0;
 	FILE *out = open_memstream(&text, &size);

@@ -375,7 +375,10 @@ static void boot(void **state)
 	assert_int_equal(raw->log_level, LOG_DEBUG);
 	assert_true(raw->force);
 	release(&p);
-	p = parsed("--kernel=k --append= --serial none");
+	assert_int_equal(raw->sandbox, SANDBOX_DEFAULT);
+
+	p = parsed("--kernel=k --append= --serial none --sandbox log");
+	assert_int_equal(p.options.raw.sandbox, SANDBOX_LOG);
 	assert_string_equal(p.options.raw.append, "");
 	assert_int_equal(p.options.raw.serial, SERIAL_NONE);
 	release(&p);
@@ -436,6 +439,7 @@ static void bad_boot(void **state)
 		       "--file :/b: a path is empty; use PATH, or PATH:GUEST_PATH for another name in the guest");
 	assert_refused("--file /a:",
 		       "--file /a:: a path is empty; use PATH, or PATH:GUEST_PATH for another name in the guest");
+	assert_refused("--sandbox no", "--sandbox no: unknown mode; use on, log or off");
 	assert_refused("--serial tcp:1", "--serial tcp:1: unknown place; use stdio, file:PATH or none");
 	assert_refused("--serial file:",
 		       "--serial file:: the value is empty; name a file behind file: or leave the option out");
@@ -522,7 +526,7 @@ static void help_and_parser_know_the_same_options(void **state)
 		"--file ",        "--serial ", "--force ",   "--format ",  "--tables ",  "--phys-bits ",
 		"--log ",         "--help,",   "--version ", "--rw ",      "--timeout ", "--console ",
 		"--perf ",        "--accel ",  "--hmat ",    "--config ",  "--diff ",    "--kernel-unpack ",
-		"--kernel-cache ", "--metrics "};
+		"--kernel-cache ", "--metrics ", "--sandbox "};
 	char *help = help_text();
 
 	(void)state;

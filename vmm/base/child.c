@@ -285,10 +285,15 @@ void child_release(struct child *child, int milliseconds)
 		poll(&ended, 1, milliseconds);
 	}
 	if (!child_has_ended(child)) {
-		/* itself too: it is not the leader of its group before setsid() */
-		kill(child->pid, SIGKILL);
+		/*
+		 * Itself too: it is not the leader of its group before setsid(). One that has taken another user's
+		 * identity, as passt does for root, cannot be signalled once our privileges are gone: it ends with its
+		 * socket, if not now then with this process.
+		 */
+		bool refused = kill(child->pid, SIGKILL) < 0 && errno == EPERM;
+
 		kill(-child->pid, SIGKILL);
-		while (waitpid(child->pid, &child->status, 0) < 0 && errno == EINTR)
+		while (!refused && waitpid(child->pid, &child->status, 0) < 0 && errno == EINTR)
 			;
 	}
 	io_close(&child->pidfd);

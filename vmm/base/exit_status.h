@@ -16,6 +16,7 @@ enum exit_status {
 	EXIT_STATUS_GUEST_CRASH = 6,  /* the guest panicked or triple-faulted, or KVM cannot go on */
 	EXIT_STATUS_GUEST_MEMORY = 7, /* the guest's kernel killed the command for want of memory */
 	EXIT_STATUS_BACKING = 8,      /* the host's memory behind the guest broke or was taken away */
+	EXIT_STATUS_SANDBOX = 9,      /* a system call that the sandbox forbids */
 	EXIT_STATUS_TIMEOUT = 124,    /* --timeout was up, as timeout(1) says it */
 	EXIT_STATUS_SIGNAL = 128      /* plus the signal's number */
 };
