@@ -16,6 +16,7 @@
 #include "vmm/kernel_files.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/memory/host_memory.h"
+#include "vmm/sandbox.h"
 
 /* --------------------------------------------------------------------------------------------------- KVM */
 
@@ -208,7 +209,7 @@ static bool sysctl_is(const char *path, uint64_t value)
 
 static void look_at_namespaces(struct findings *list)
 {
-	static const char NAME[] = "user namespaces", WHY[] = "--share and -- COMMAND without being root";
+	static const char NAME[] = "user namespaces", WHY[] = "--share, -- COMMAND and --sandbox without being root";
 	struct finding *finding;
 	int code;
 
@@ -232,6 +233,28 @@ static void look_at_namespaces(struct findings *list)
 		finding_remedy(finding, "run as root, or let the container around this make them");
 }
 
+/* What the sandbox is made of: see vmm/sandbox.h. Namespaces have a line of their own. */
+static void look_at_sandbox(struct findings *list)
+{
+	const int version = sandbox_landlock_version();
+	struct finding *finding;
+
+	if (sandbox_has_filters()) {
+		finding_add(list, FINDING_OK, "seccomp", "filters of system calls; for --sandbox");
+	} else {
+		finding = finding_add(list, FINDING_LOST, "seccomp", "no filters of system calls; for --sandbox");
+		finding_remedy(finding, "a kernel with CONFIG_SECCOMP_FILTER=y");
+	}
+	if (version > 0) {
+		finding_add(list, FINDING_OK, "Landlock", "version %d; for --sandbox", version);
+	} else {
+		finding = finding_add(list, FINDING_LOST, "Landlock", "not in this kernel, or not on; for --sandbox");
+		finding_remedy(finding,
+			       "CONFIG_SECURITY_LANDLOCK=y, and landlock in lsm= of the kernel's command line; "
+			       "without it, namespaces keep files away");
+	}
+}
+
 void doctor_look_at_host(struct findings *list)
 {
 	char passt[PATH_MAX];
@@ -246,6 +269,7 @@ void doctor_look_at_host(struct findings *list)
 	look_at_program(list, "virtiofsd", virtio_fs_find_program(), "-- COMMAND, --share",
 			"apt-get install virtiofsd, on Debian 12 qemu-system-common");
 	look_at_namespaces(list);
+	look_at_sandbox(list);
 	look_at_program(list, "passt", passt_find(passt, sizeof(passt)) == 0 ? passt : NULL, "--net user",
 			"apt-get install passt");
 	look_at_device(list, "tap", "/dev/net/tun", "tun", "--net tap=");

@@ -551,10 +551,10 @@ int machine_run(struct machine *machine, int *status, struct error *err)
 	if (code == 0) {
 		console_start(machine->console, machine->log);
 		code = start_vcpus(machine, err);
-		if (code == 0)
+		if (code == 0) {
 			keep_files(machine);
-		if (code == 0)
 			code = wait_for_stop(&events, err);
+		}
 		machine_stop(machine, STOP_FAULT, 0);
 		join_vcpus(machine);
 		if (ended_by_itself(machine))
