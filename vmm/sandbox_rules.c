@@ -55,8 +55,8 @@ static const uint32_t FUTEX_CALLS[] = {
 /* virtiofsd and passt */
 #define WITH_PROCESS (WITH(SHARE) | WITH(NET))
 
-#define ANY                      SANDBOX_ANY, 0, NULL, 0
-#define ONE_OF(argument, values) SANDBOX_ONE_OF, argument, values, sizeof(values) / sizeof((values)[0])
+#define ANY                      SANDBOX_ANY, 0, 0, NULL
+#define ONE_OF(argument, values) SANDBOX_ONE_OF, argument, sizeof(values) / sizeof((values)[0]), values
 
 const struct sandbox_rule SANDBOX_RULES[] = {
 	/* ---- the guest, devices and the event loop */
@@ -94,7 +94,7 @@ const struct sandbox_rule SANDBOX_RULES[] = {
 
 	/* ---- the C library: memory, signals, clocks */
 	{SYS_brk, MAIN, 0, ANY},
-	{SYS_mmap, MAIN, 0, SANDBOX_WITHOUT, 2, EXECUTABLE, 1},
+	{SYS_mmap, MAIN, 0, SANDBOX_WITHOUT, 2, 1, EXECUTABLE},
 	{SYS_mremap, MAIN, 0, ANY},
 	{SYS_munmap, MAIN, 0, ANY},
 	{SYS_madvise, BOTH, 0, ONE_OF(2, ADVICE)}, /* of a vcpu: its stack, at the end of the thread */
@@ -106,7 +106,7 @@ const struct sandbox_rule SANDBOX_RULES[] = {
 	{SYS_clock_nanosleep, MAIN, 0, ANY}, /* between two looks at a vcpu that is to end */
 	{SYS_getpid, MAIN, 0, ANY},          /* pthread_kill(), abort() */
 	{SYS_gettid, MAIN, 0, ANY},          /* abort() */
-	{SYS_tgkill, MAIN, 0, SANDBOX_OURSELF, 0, NULL, 0},
+	{SYS_tgkill, MAIN, 0, SANDBOX_OURSELF, 0, 0, NULL},
 
 	/* ---- the end */
 	{SYS_close, MAIN, 0, ANY},

@@ -21,8 +21,8 @@ struct sandbox_rule {
 	unsigned needs;   /* only for machines with one of these (see struct sandbox_options); 0: for all */
 	enum sandbox_check check;
 	unsigned argument; /* which one, from 0 */
+	unsigned count;    /* of values */
 	const uint32_t *values;
-	unsigned count;
 };
 
 extern const struct sandbox_rule SANDBOX_RULES[];

@@ -275,7 +275,7 @@ static void start_and_wait(struct run *run, char first)
 	run_add(run, run->initrd.path);
 	run_start(run);
 	run_read(run, 1);
-	if (run->printed_size == 0 || run->printed[0] != first)
+	if (run->printed_size == 0 || run->printed[0] != (uint8_t)first)
 		fail_msg("printed '%s', told '%s'", run->printed != NULL ? (char *)run->printed : "",
 			 run->told != NULL ? run->told : "");
 }

@@ -397,7 +397,7 @@ static void make_folder(char *path)
 {
 	char file[48];
 
-	strcpy(path, "/tmp/spmvm-sandbox-XXXXXX");
+	snprintf(path, sizeof(own), "/tmp/spmvm-sandbox-XXXXXX");
 	assert_non_null(mkdtemp(path));
 	snprintf(file, sizeof(file), "%s/socket", path);
 	assert_int_equal(close(open(file, O_CREAT | O_WRONLY, 0600)), 0);
