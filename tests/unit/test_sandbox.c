@@ -141,7 +141,7 @@ static struct ending end_of(bool (*try)(void), enum sandbox_thread thread, unsig
 		sandbox_watch_violations(&options);
 		if (sandbox_make_filter(&program, thread, needs, false) < 0 || sandbox_install_filter(&program) < 0)
 			_exit(FAILED);
-		_exit(try() ? WORKED : FAILED);
+		syscall(SYS_exit_group, try() ? WORKED : FAILED); /* see on_violation() */
 	}
 	close(out[1]);
 	got = read(out[0], ending.told, sizeof(ending.told) - 1);
