@@ -83,6 +83,7 @@ struct acpi_inputs {
 	/* hardware-reduced ACPI (§4.1): I/O ports of the sleep and reset registers, one byte wide each */
 	uint16_t sleep_control_port, sleep_status_port, reset_port;
 	uint8_t reset_value, sleep_type_s5;
+	uint32_t button_gsi; /* the power button is pressed: an edge there (§5.6.9) */
 };
 
 /* A table's place in the blob. */
@@ -115,7 +116,7 @@ void acpi_blob_release(struct acpi_blob *blob);
  * overlap, are empty or wrap; SRAT memory not in ascending order of proximity domains; domains not dense from 0 to
  * localities - 1, or first met out of order (processors first); a diagonal other than 10, an entry off the diagonal
  * below 11. These cannot be encoded or are ambiguous: no processor or more than 4096; duplicate APIC ids; an APIC id
- * below 255 behind the first 255 processors; malformed or duplicate device names (C000 to CFFF are the processors'),
+ * below 255 behind the first 255 processors; malformed or duplicate device names (C000 to CFFF are the processors', PWRB and GED_ the power button's),
  * ids that are neither EISA nor ACPI ids, a _HID and _UID used twice, more than 255 ports, resources beyond 64 Ki ports
  * or 4 GiB; a sleep type above 7; figures of one kind without a common unit; figures, attachments and caches of domains
  * that have no memory or initiator. Takes time with the square of each count.

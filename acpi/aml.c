@@ -21,7 +21,11 @@ enum {
 	DUAL_NAME_PREFIX = 0x2e,
 	MULTI_NAME_PREFIX = 0x2f,
 	EXT_OP_PREFIX = 0x5b,
+	ARG0_OP = 0x68,
 	EXT_DEVICE_OP = 0x82,
+	NOTIFY_OP = 0x86,
+	LEQUAL_OP = 0x93,
+	IF_OP = 0xa0,
 	ONES_OP = 0xff
 };
 
@@ -145,6 +149,28 @@ void aml_name(struct buf *aml, const char *path)
 {
 	buf_u8(aml, NAME_OP);
 	name_string(aml, path);
+}
+
+void aml_arg0(struct buf *aml)
+{
+	buf_u8(aml, ARG0_OP);
+}
+
+size_t aml_if_equal_begin(struct buf *aml)
+{
+	size_t length_at;
+
+	buf_u8(aml, IF_OP);
+	length_at = length_begin(aml);
+	buf_u8(aml, LEQUAL_OP);
+	return length_at;
+}
+
+void aml_notify(struct buf *aml, const char *path, uint8_t value)
+{
+	buf_u8(aml, NOTIFY_OP);
+	name_string(aml, path);
+	aml_integer(aml, value);
 }
 
 /* §20.2.3. Ones is all ones of a 64-bit integer, which a definition block of revision 2 has. */

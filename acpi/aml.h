@@ -30,6 +30,18 @@ void aml_end(struct buf *aml, size_t length_at);
 /* Name(path, ...): the data object is what the caller appends next (§20.2.5.1). */
 void aml_name(struct buf *aml, const char *path);
 
+/* The first argument of the method (§20.2.6.1), where a term argument goes. */
+void aml_arg0(struct buf *aml);
+
+/*
+ * If (LEqual (...)): both sides are what the caller appends next, then what is done when they agree, and aml_end()
+ * (§20.2.5.3).
+ */
+size_t aml_if_equal_begin(struct buf *aml);
+
+/* Notify (path, value) (§20.2.5.3). */
+void aml_notify(struct buf *aml, const char *path, uint8_t value);
+
 void aml_integer(struct buf *aml, uint64_t value);
 void aml_string(struct buf *aml, const char *text);
 /* A buffer of what is in content, whose failure it inherits. */

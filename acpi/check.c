@@ -206,13 +206,15 @@ static int check_caches(const struct acpi_inputs *inputs, struct error *err)
 
 /*
  * §20.2.2: A-Z 0-9 _, not a digit first. Names that start with an underscore belong to the specification (§5.3), and those of the form C0FF
- * to our processors.
+ * to our processors, PWRB and GED_ to the power button.
  */
 static bool is_device_name(const char *name)
 {
 	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", hex[] = "0123456789ABCDEF";
 
 	if (name == NULL || strlen(name) != 4 || strspn(name, allowed) != 4)
+		return false;
+	if (strcmp(name, "PWRB") == 0 || strcmp(name, "GED_") == 0)
 		return false;
 	if (name[0] == '_' || (name[0] >= '0' && name[0] <= '9'))
 		return false;
@@ -266,7 +268,7 @@ static int check_devices(const struct acpi_inputs *inputs, struct error *err)
 			return error_set(
 				err, EXIT_STATUS_INTERNAL, EINVAL,
 				"ACPI DSDT: device %zu: name '%s' must be 4 characters of A-Z 0-9 _, start with a "
-				"letter and not be C and three digits 0-9 A-F",
+				"letter and not be C and three digits 0-9 A-F, PWRB or GED_",
 				i, device->name != NULL ? device->name : "");
 		if (device->hid == NULL || (!aml_is_eisa_id(device->hid) && !aml_is_acpi_id(device->hid)))
 			return error_set(err, EXIT_STATUS_INTERNAL, EINVAL,

@@ -89,6 +89,40 @@ static void described_device(struct buf *aml, const struct acpi_device *descript
 	aml_end(aml, device);
 }
 
+/*
+ * The power button (§4.8.3.3.1.2, a control method button) and the generic event device (§5.6.9), which on
+ * hardware-reduced ACPI stands for the missing general-purpose events: it is called with the interrupt that came, and
+ * tells whom it is for. 0x80 is "pressed" (§5.6.6, device class specific).
+ */
+static void power_button(struct buf *aml, uint32_t gsi)
+{
+	enum { PRESSED = 0x80 };
+	struct buf resources = {0};
+	size_t device, method, equal;
+
+	device = aml_device_begin(aml, "PWRB");
+	aml_name(aml, "_HID");
+	aml_hid(aml, "PNP0C0C");
+	aml_end(aml, device);
+
+	device = aml_device_begin(aml, "GED");
+	aml_name(aml, "_HID");
+	aml_hid(aml, "ACPI0013");
+	aml_resource_interrupt(&resources, gsi, false);
+	aml_resource_end(&resources);
+	aml_name(aml, "_CRS");
+	aml_buffer(aml, &resources);
+	buf_release(&resources);
+	method = aml_method_begin(aml, "_EVT", 1, true);
+	equal = aml_if_equal_begin(aml);
+	aml_arg0(aml);
+	aml_integer(aml, gsi);
+	aml_notify(aml, "PWRB", PRESSED);
+	aml_end(aml, equal);
+	aml_end(aml, method);
+	aml_end(aml, device);
+}
+
 /* ACPI 6.5 §5.2.11.1, differentiated system description table; revision 2: integers have 64 bits */
 void dsdt_append(struct buf *bytes, const struct acpi_inputs *inputs)
 {
@@ -100,6 +134,7 @@ void dsdt_append(struct buf *bytes, const struct acpi_inputs *inputs)
 		processor(bytes, (uint32_t)i, inputs->cpus[i].pxm);
 	for (size_t i = 0; i < inputs->device_count; i++)
 		described_device(bytes, &inputs->devices[i]);
+	power_button(bytes, inputs->button_gsi);
 	aml_end(bytes, scope);
 	table_end(bytes, start);
 }

@@ -54,7 +54,7 @@ enum {
 	HMAT_SIZE_LOCALITY = 32,
 	HMAT_SIZE_CACHE = 32,
 	/* header; \_S5 with four integers of two bytes; the scope's opcode, length and name */
-	DSDT_SIZE_FIXED = 36 + (5 + 3 + 4 * 2) + (1 + 4 + 4),
+	DSDT_SIZE_FIXED = 36 + (5 + 3 + 4 * 2) + (1 + 4 + 4) + 17 + 66,
 	/* opcode, length, name; _HID; _UID; _PXM */
 	DSDT_SIZE_CPU = (2 + 2 + 4) + (5 + 10) + (5 + 5) + (5 + 5),
 	/* opcode, length, name; _HID; _UID; _CRS as a buffer of port, memory, interrupt and end tag */

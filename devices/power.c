@@ -60,7 +60,7 @@ static const struct bus_ops keyboard_ops = {.widths = 1, .read = keyboard_read, 
 
 void power_init(struct power *power, struct dev_sink sink)
 {
-	*power = (struct power){sink};
+	*power = (struct power){sink, {.eventfd = -1}};
 }
 
 void power_wants(struct dev_wants *wants)
@@ -69,5 +69,17 @@ void power_wants(struct dev_wants *wants)
 		.io = {{BUS_PIO, {POWER_PORTS_START, POWER_RESET_PORT + 1 - POWER_PORTS_START}, &power_ops},
 		       {BUS_PIO, {POWER_KEYBOARD_PORT, 1}, &keyboard_ops}},
 		.io_count = 2,
+		.irq = true,
+		.gsi = POWER_BUTTON_GSI,
 	};
+}
+
+void power_set_irq(struct power *power, struct dev_irq irq)
+{
+	power->button = irq;
+}
+
+void power_press(const struct power *power)
+{
+	dev_irq_pulse(&power->button);
 }

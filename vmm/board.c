@@ -389,6 +389,7 @@ static int make_acpi_inputs(struct board *board, struct error *err)
 	board->acpi.reset_port = POWER_RESET_PORT;
 	board->acpi.reset_value = POWER_RESET_VALUE;
 	board->acpi.sleep_type_s5 = POWER_SLEEP_TYPE_S5;
+	board->acpi.button_gsi = POWER_BUTTON_GSI;
 	return 0;
 }
 
@@ -468,7 +469,7 @@ const char *board_device_name(const struct board_device *device)
 {
 	static const char *const NAMES[BOARD_VIRTIO] = {
 		[BOARD_SERIAL] = "COM1",
-		[BOARD_POWER] = "sleep and reset registers",
+		[BOARD_POWER] = "power button, sleep and reset registers",
 		[BOARD_PCI_HOST] = "PCI host bridge",
 		[BOARD_PVPANIC] = "pvpanic",
 		[BOARD_DEBUG_EXIT] = "debug exit",

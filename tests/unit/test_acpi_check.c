@@ -201,14 +201,14 @@ static void device_names(void **state)
 		snprintf(
 			text, sizeof(text),
 			"ACPI DSDT: device 1: name '%s' must be 4 characters of A-Z 0-9 _, start with a letter and not be C "
-			"and three digits 0-9 A-F",
+			"and three digits 0-9 A-F, PWRB or GED_",
 			bad[i]);
 		assert_refused(&machine, text);
 	}
 	machine.devices[1].name = NULL;
 	assert_refused(&machine,
 		       "ACPI DSDT: device 1: name '' must be 4 characters of A-Z 0-9 _, start with a letter and not "
-		       "be C and three digits 0-9 A-F");
+		       "be C and three digits 0-9 A-F, PWRB or GED_");
 	machine.devices[1].name = "COM1";
 	assert_refused(&machine, "ACPI DSDT: devices 0 and 1 are both named COM1; names must be unique");
 }

@@ -4,7 +4,7 @@
 
 #define FIXED_PORTS                                                                                                    \
 	.lapic_address = 0xfee00000, .ioapic_address = 0xfec00000, .ioapic_id = 0, .sleep_control_port = 0x600,        \
-	.sleep_status_port = 0x601, .reset_port = 0x602, .reset_value = 1, .sleep_type_s5 = 5
+	.sleep_status_port = 0x601, .reset_port = 0x602, .reset_value = 1, .sleep_type_s5 = 5, .button_gsi = 3
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 

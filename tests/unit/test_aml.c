@@ -189,6 +189,21 @@ static void resources_follow_their_clauses(void **state)
 	ASSERT_BYTES(&aml, "\x79\x00");
 }
 
+static void a_notification_depends_on_an_argument(void **state)
+{
+	struct buf aml = {0};
+	size_t equal;
+
+	(void)state;
+	/* §20.2.5.3: If (LEqual (Arg0, 3)) { Notify (PWRB, 0x80) } */
+	equal = aml_if_equal_begin(&aml);
+	aml_arg0(&aml);
+	aml_integer(&aml, 3);
+	aml_notify(&aml, "PWRB", 0x80);
+	aml_end(&aml, equal);
+	ASSERT_BYTES(&aml, "\xa0\x0c\x93\x68\x0a\x03\x86PWRB\x0a\x80");
+}
+
 static void a_failed_buffer_stays_failed(void **state)
 {
 	struct buf aml = {.failed = true};
@@ -212,6 +227,7 @@ int main(void)
 		cmocka_unit_test(lengths_are_the_shortest_at_every_boundary),
 		cmocka_unit_test(ids_are_packed_or_kept),
 		cmocka_unit_test(resources_follow_their_clauses),
+		cmocka_unit_test(a_notification_depends_on_an_argument),
 		cmocka_unit_test(a_failed_buffer_stays_failed),
 	};
 

@@ -2,6 +2,9 @@
 #include "devices/power.h"
 #include "tests/unit/unit.h"
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 struct requests {
 	int count;
 	enum dev_request last;
@@ -30,7 +33,8 @@ static void plug(struct bus *bus, struct power *power, struct requests *requests
 	}
 	/* the FADT names the ports; no device in the DSDT does */
 	assert_null(wants.acpi_hid);
-	assert_false(wants.irq);
+	assert_true(wants.irq);
+	assert_int_equal(wants.gsi, POWER_BUTTON_GSI);
 }
 
 /* Every value to every port: exactly these ask for something. */
@@ -101,11 +105,33 @@ static void only_bytes_are_taken_and_neighbours_are_free(void **state)
 	assert_int_equal(requests.count, 0);
 }
 
+static void a_press_is_a_pulse(void **state)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct requests requests = {0};
+	struct bus bus = {0};
+	struct power power;
+	uint64_t pulses;
+
+	(void)state;
+	assert_true(fd >= 0);
+	plug(&bus, &power, &requests);
+	power_press(&power); /* not wired yet: goes nowhere */
+	power_set_irq(&power, (struct dev_irq){fd});
+	power_press(&power);
+	power_press(&power);
+	assert_int_equal(read(fd, &pulses, sizeof(pulses)), sizeof(pulses));
+	assert_int_equal(pulses, 2);
+	assert_int_equal(requests.count, 0);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_the_right_values_ask),
 		cmocka_unit_test(registers_read_zero),
+		cmocka_unit_test(a_press_is_a_pulse),
 		cmocka_unit_test(only_bytes_are_taken_and_neighbours_are_free),
 	};
 
