@@ -305,6 +305,8 @@ static int connect_irq(struct machine *machine, size_t index, void *device, stru
 	code = kvm_add_irqfd(machine->kvm, irq.eventfd, slot->wants.gsi, err);
 	if (code == 0 && slot->kind == BOARD_SERIAL)
 		serial_set_irq(&machine->serial, irq);
+	if (code == 0 && slot->kind == BOARD_POWER)
+		power_set_irq(&machine->power, irq);
 	if (code == 0 && slot->kind == BOARD_VIRTIO)
 		code = machine_connect_virtio(machine, device, slot->wants.io[0].range, irq, err);
 	return code;
@@ -396,7 +398,9 @@ static int build(struct machine *machine, struct error *err)
 	machine->swallow_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	machine->room_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	machine->errand_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (machine->wake_fd < 0 || machine->swallow_fd < 0 || machine->room_fd < 0 || machine->errand_fd < 0)
+	machine->broken_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (machine->wake_fd < 0 || machine->swallow_fd < 0 || machine->room_fd < 0 || machine->errand_fd < 0 ||
+	    machine->broken_fd < 0)
 		return error_set(err, EXIT_STATUS_HOST, errno, "cannot make an eventfd: %s", strerror(errno));
 	code = open_backends(machine, err);
 	if (code == 0)
@@ -456,6 +460,9 @@ int machine_new(struct machine **machine, const struct board *board, struct kvm_
 	self->errand_done = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
 	self->start_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	self->start_changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+	self->broken_fd = -1;
+	self->park_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	self->unparked = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
 	for (int i = 0; i < BOARD_DEVICES_MAX; i++)
 		self->irq_fds[i] = -1;
 	code = build(self, err);
@@ -498,6 +505,7 @@ void machine_free(struct machine *machine)
 	io_close(&machine->files_fd);
 	io_close(&machine->swallow_fd);
 	io_close(&machine->room_fd);
+	io_close(&machine->broken_fd);
 	io_close(&machine->errand_fd);
 	sandbox_release(&machine->sandbox);
 	free(machine);

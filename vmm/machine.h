@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "vmm/base/error.h"
 #include "vmm/base/log.h"
@@ -31,7 +32,10 @@ enum stop_cause {
 	STOP_CONSOLE,  /* nobody reads the console any more */
 	STOP_PANIC,    /* the guest's kernel said so */
 	STOP_CRASH,    /* triple fault, or KVM cannot go on */
-	STOP_FAULT     /* a system call of ours failed */
+	STOP_FAULT,    /* a system call of ours failed */
+	/* of a control (see below): */
+	STOP_CONTROL_QUIT,
+	STOP_CONTROL_RESET
 };
 
 /*
@@ -66,9 +70,74 @@ const struct guest_mem *machine_memory(const struct machine *machine);
 int machine_set_start(struct machine *machine, const struct linux_boot *boot, struct error *err);
 
 /*
- * Runs the guest until something stops it. Blocks SIGINT, SIGTERM and SIGHUP in this thread and takes them through a signalfd. Returns 0 with the exit
+ * Who steers a machine from outside and is told what happens to it: vmm/qmp/. Both functions are called on the main thread, while
+ * machine_run() runs.
+ */
+enum machine_event_kind {
+	MACHINE_EVENT_PAUSED,
+	MACHINE_EVENT_RESUMED,
+	MACHINE_EVENT_POWERDOWN,   /* the power button was pressed */
+	MACHINE_EVENT_NEEDS_RESET, /* a virtio device whose ring the guest broke, or whose back end died */
+	MACHINE_EVENT_PANICKED,    /* the guest's kernel; MACHINE_EVENT_ENDED follows */
+	MACHINE_EVENT_ENDED        /* the last */
+};
+
+struct machine_event {
+	enum machine_event_kind kind;
+	const char *device;    /* of MACHINE_EVENT_NEEDS_RESET: its option */
+	enum stop_cause cause; /* of MACHINE_EVENT_ENDED */
+};
+
+struct machine_control {
+	int fd;                                                /* ready() is called while it is readable; borrowed */
+	void (*ready)(void *context, struct machine *machine); /* may call all that follows below */
+	void (*event)(void *context, const struct machine_event *event);
+	void *context;
+};
+
+/*
+ * Runs the guest until something stops it. control is borrowed, or NULL. Blocks SIGINT, SIGTERM and SIGHUP in this thread and takes them through a signalfd. Returns 0 with the exit
  * status that the stop means in *status, after a line on the log where the cause is not a clean end.
  */
-int machine_run(struct machine *machine, int *status, struct error *err);
+int machine_run(struct machine *machine, const struct machine_control *control, int *status, struct error *err);
+
+/* -------------------------------------------------------------------------------------- for its control */
+
+enum machine_state { MACHINE_RUNNING, MACHINE_PAUSED, MACHINE_ENDING };
+enum machine_state machine_state(const struct machine *machine);
+
+/* What it was made from. */
+const struct board *machine_board(const struct machine *machine);
+
+/* The thread of a vcpu, as gettid(2) has it; 0 before it has come that far. */
+pid_t machine_vcpu_thread(const struct machine *machine, size_t index);
+
+/*
+ * The vcpus leave the guest and stay out until machine_resume(). When machine_pause() returns, none executes the guest's
+ * instructions, and its kvmclock stands still. What the guest has queued at its devices before is still served, and what
+ * comes for it from outside goes into the buffers that it has offered. False when there was nothing to do: the machine
+ * was paused already, or not, or ends.
+ */
+bool machine_pause(struct machine *machine);
+bool machine_resume(struct machine *machine);
+
+/* The guest sees its ACPI power button being pressed; what it makes of that is its own affair. */
+void machine_press_power_button(struct machine *machine);
+
+/* Sets the stop cause unless there is one already; says whether this call set it. Any thread. */
+bool machine_stop(struct machine *machine, enum stop_cause cause, uint32_t value);
+
+/* The virtio-mem device of --maxmem. */
+struct machine_hotplug {
+	struct range region;
+	uint64_t block_size, requested, plugged; /* bytes */
+	uint32_t node;
+};
+
+/* False when the machine has none. */
+bool machine_hotplug(const struct machine *machine, struct machine_hotplug *hotplug);
+
+/* Asks the guest for so many bytes; -ENODEV, and otherwise what virtio_mem_set_requested() says. */
+int machine_set_hotplug(struct machine *machine, uint64_t bytes, struct error *err);
 
 #endif

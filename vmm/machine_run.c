@@ -28,6 +28,14 @@ static void on_kick(int signal)
 	(void)signal;
 }
 
+void machine_kick(struct machine_vcpu *vcpu)
+{
+	if (!vcpu->started)
+		return;
+	kvm_vcpu_kick(&vcpu->vcpu);
+	pthread_kill(vcpu->thread, kick_signal());
+}
+
 /* ----------------------------------------------------------------------------------------- vcpu threads */
 
 static void dispatch(const struct bus *bus, const struct kvm_exit *exit)
@@ -103,6 +111,7 @@ static void *vcpu_thread(void *argument)
 	struct error err;
 	int code;
 
+	atomic_store(&self->thread_id, gettid());
 	wait_for_start(machine);
 	if (self->vcpu.index == 0) {
 		stages_mark(machine->stages, STAGE_RUN);
@@ -112,7 +121,9 @@ static void *vcpu_thread(void *argument)
 			  machine->stages->at[STAGE_RUN]);
 	}
 	while (!machine_is_stopping(machine)) {
+		machine_enter_guest(self);
 		code = machine_run_vcpu(self, &exit, &err);
+		machine_leave_guest(self);
 		if (code < 0) {
 			if (machine_stop(machine, STOP_FAULT, 0)) {
 				machine->fault = err;
@@ -198,12 +209,9 @@ static void join_vcpus(struct machine *machine)
 	static const struct timespec RETRY = {.tv_nsec = 500 * 1000};
 
 	assert(machine_is_stopping(machine));
-	for (size_t i = 0; i < machine->vcpu_count; i++) {
-		if (machine->vcpus[i].started) {
-			kvm_vcpu_kick(&machine->vcpus[i].vcpu);
-			pthread_kill(machine->vcpus[i].thread, kick_signal());
-		}
-	}
+	machine_unpark(machine);
+	for (size_t i = 0; i < machine->vcpu_count; i++)
+		machine_kick(&machine->vcpus[i]);
 	for (size_t i = 0; i < machine->vcpu_count; i++) {
 		while (machine->vcpus[i].started) {
 			if (pthread_tryjoin_np(machine->vcpus[i].thread, NULL) == 0) {
@@ -431,6 +439,8 @@ static int set_up_events(struct events *events, struct error *err)
 		code = machine_watch_files(machine, &events->loop);
 	if (code == 0)
 		code = machine_watch_metrics(machine, &events->loop);
+	if (code == 0)
+		code = machine_watch_control(machine, &events->loop);
 	if (code < 0)
 		return error_set(err, EXIT_STATUS_HOST, -code, "cannot set up the event loop: %s", strerror(-code));
 	/* blocked here and in every thread made from here on; delivered through the signalfd */
@@ -500,6 +510,8 @@ static int exit_status_of(struct machine *machine)
 	switch ((enum stop_cause)atomic_load(&machine->cause)) {
 	case STOP_POWEROFF:
 	case STOP_QUIT:
+	case STOP_CONTROL_QUIT:
+	case STOP_CONTROL_RESET:
 		return EXIT_STATUS_OK;
 	case STOP_RESET:
 		if (!reset_was_panic(machine)) {
@@ -540,12 +552,26 @@ static bool ended_by_itself(struct machine *machine)
 	return cause == STOP_POWEROFF || cause == STOP_RESET || cause == STOP_EXIT;
 }
 
-int machine_run(struct machine *machine, int *status, struct error *err)
+/* No vcpu runs any more: who controls the machine is told why. */
+static void tell_end(struct machine *machine)
+{
+	enum stop_cause cause = (enum stop_cause)atomic_load(&machine->cause);
+
+	if (cause == STOP_RESET && reset_was_panic(machine))
+		cause = STOP_PANIC;
+	if (cause == STOP_PANIC)
+		machine_tell(machine, &(struct machine_event){.kind = MACHINE_EVENT_PANICKED});
+	machine_tell(machine, &(struct machine_event){.kind = MACHINE_EVENT_ENDED, .cause = cause});
+}
+
+int machine_run(struct machine *machine, const struct machine_control *control, int *status, struct error *err)
 {
 	struct events events = {
 		.machine = machine, .loop.epoll_fd = -1, .signal_fd = -1, .timeout_fd = -1, .grace_fd = -1};
-	int code = set_up_events(&events, err);
+	int code;
 
+	machine->control = control;
+	code = set_up_events(&events, err);
 	if (code == 0)
 		code = machine_enter_sandbox(machine, err);
 	if (code == 0) {
@@ -559,6 +585,7 @@ int machine_run(struct machine *machine, int *status, struct error *err)
 		join_vcpus(machine);
 		if (ended_by_itself(machine))
 			machine_flush_ports(machine, events.signal_fd);
+		tell_end(machine);
 		machine_finish_metrics(machine);
 		console_stop(machine->console);
 	}

@@ -28,6 +28,8 @@ struct machine_vcpu {
 	struct kvm_vcpu vcpu;
 	pthread_t thread;
 	bool started;
+	atomic_int thread_id;                          /* gettid(2); 0 before it runs */
+	atomic_bool runs;                              /* from machine_enter_guest() to machine_leave_guest() */
 	volatile sig_atomic_t in_guest;                /* its thread is in KVM_RUN; what SIGBUS's handler looks at */
 	volatile sig_atomic_t poisoned;                /* it has met broken memory there ... */
 	uint64_t poison;                               /* ... at this guest-physical address */
@@ -51,6 +53,7 @@ struct machine {
 	struct workbench *workbench; /* of a command; NULL without one */
 	struct stages *stages;
 	const struct log *log;
+	const struct machine_control *control; /* NULL without one */
 
 	struct mem_backend *backends; /* of every --mem, then of every --spm */
 	size_t backend_count;
@@ -95,6 +98,13 @@ struct machine {
 	int room_fd;      /* eventfd: the guest has read from a full serial FIFO */
 	atomic_int cause; /* enum stop_cause */
 	uint32_t stop_value;
+	atomic_bool paused; /* no vcpu enters the guest; main thread writes */
+	pthread_mutex_t park_lock;
+	pthread_cond_t unparked;                 /* paused vcpus may go on, or are to end */
+	bool has_clock;                          /* while paused: */
+	uint64_t clock;                          /* what the guest's clock goes on from */
+	int broken_fd;                           /* eventfd: a device needs a reset */
+	unsigned broken_told[CONFIG_VIRTIO_MAX]; /* how often each did so far */
 
 	/* What a vcpu's thread leaves behind at its end, for the main thread to look into; of the one that set the cause. */
 	struct error fault;                 /* of STOP_FAULT ... */
@@ -105,17 +115,35 @@ struct machine {
 	char crash_reason[160];             /* ... and why */
 };
 
-/* Sets the stop cause unless there is one already; says whether this call set it. Any thread. */
-bool machine_stop(struct machine *machine, enum stop_cause cause, uint32_t value);
-
 /* Whether a cause has been set. Any thread. */
-static inline bool machine_is_stopping(struct machine *machine)
+static inline bool machine_is_stopping(const struct machine *machine)
 {
 	return atomic_load(&machine->cause) != STOP_NONE;
 }
 
 /* The backend that serves a region of the layout. */
 struct mem_backend *machine_backend_of(const struct machine *machine, const struct mem_region *region);
+
+/* ---- machine_run.c */
+
+/* Interrupts whatever system call the vcpu's thread is in, and its next KVM_RUN. Main thread, once the threads are started. */
+void machine_kick(struct machine_vcpu *vcpu);
+
+/* ---- machine_control.c */
+
+/* Around KVM_RUN: the first waits for as long as the machine is paused and does not end. The vcpu's own thread. */
+void machine_enter_guest(struct machine_vcpu *self);
+void machine_leave_guest(struct machine_vcpu *self);
+
+/* Wakes the vcpus that wait there, for another look at paused and the stop cause. */
+void machine_unpark(struct machine *machine);
+
+/* Tells who controls the machine, if anyone does. Main thread. */
+void machine_tell(const struct machine *machine, const struct machine_event *event);
+
+struct loop;
+/* The main thread looks after the control and what is to be told to it from here on. -errno. */
+int machine_watch_control(struct machine *machine, struct loop *loop);
 
 /* ---- machine_placement.c */
 

@@ -331,6 +331,7 @@ int machine_connect_virtio(struct machine *machine, struct virtio_device *device
 	device->irq = irq;
 	device->hand_over = machine_hand_over;
 	device->hand_over_context = machine;
+	device->broken_irq.eventfd = machine->broken_fd;
 	for (unsigned i = 0; code == 0 && i < device->queue_count; i++)
 		code = kvm_add_ioeventfd(machine->kvm, device->kick_fds[i], registers.start + VIRTIO_MMIO_QUEUE_NOTIFY,
 					 i, err);

@@ -107,7 +107,7 @@ static int perform(struct options *options, struct stages *stages, int *status, 
 	if (options->command == COMMAND_PLAN)
 		code = plan_machine(&config, options->plan_format, options->plan_tables, stdout, err);
 	else
-		code = run_machine(&config, stages, status, err);
+		code = run_machine(&config, NULL, stages, status, err);
 	config_release(&config);
 	return code;
 }

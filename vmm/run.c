@@ -30,6 +30,7 @@ enum { OWN_MODULES_MAX = 32 }; /* what choose_modules() finds without the user *
 /* Everything that a run holds, so that one function undoes it, however far it came. */
 struct run {
 	const struct config *config;
+	const struct machine_control *control; /* NULL without one */
 	struct log log;
 	struct stages *stages;
 	struct console console;
@@ -323,16 +324,18 @@ static int run_all(struct run *run, int *status, struct error *err)
 		code = load(run, err);
 	if (code == 0) {
 		stages_mark(run->stages, STAGE_LOADED);
-		code = machine_run(run->machine, status, err);
+		code = machine_run(run->machine, run->control, status, err);
 	}
 	return code;
 }
 
-int run_machine(const struct config *config, struct stages *stages, int *status, struct error *err)
+int run_machine(const struct config *config, const struct machine_control *control, struct stages *stages, int *status,
+		struct error *err)
 {
 	struct run run = {
 		.config = config,
 		.stages = stages,
+		.control = control,
 		.log = {.level = config->log_level, .fd = STDERR_FILENO, .raw_terminal = &run.console.raw},
 		.console = {.in = -1, .out = -1},
 		.kernel = {.fd = -1},

@@ -50,6 +50,7 @@ int virtio_init(struct virtio_device *device, const struct virtio_class *class, 
 		.offered =
 			features | VIRTIO_FEATURE_INDIRECT_DESC | VIRTIO_FEATURE_EVENT_IDX | VIRTIO_FEATURE_VERSION_1,
 		.irq = {.eventfd = -1},
+		.broken_irq = {.eventfd = -1},
 	};
 	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++)
 		device->kick_fds[i] = -1;
@@ -142,6 +143,8 @@ void virtio_needs_reset(struct virtio_device *device, const char *why)
 	for (unsigned i = 0; i < device->queue_count; i++)
 		device->queues[i].broken = true;
 	device->status |= VIRTIO_STATUS_NEEDS_RESET;
+	atomic_fetch_add(&device->broken_count, 1);
+	dev_irq_pulse(&device->broken_irq);
 	if (device->class->stop != NULL)
 		device->class->stop(device);
 	/* §2.1.2: a driver that is up hears of it as of a configuration change */

@@ -177,6 +177,34 @@ int kvm_add_ioeventfd(struct kvm_vm *vm, int eventfd, uint64_t gpa, uint32_t val
 	return 0;
 }
 
+int kvm_get_clock(const struct kvm_vm *vm, uint64_t *nanoseconds, struct error *err)
+{
+	int code = fails("kvm_get_clock", err);
+
+	must(vm->vm_fd >= 0);
+	if (code == 0)
+		*nanoseconds = fake_kvm.clock;
+	return code;
+}
+
+int kvm_set_clock(const struct kvm_vm *vm, uint64_t nanoseconds, struct error *err)
+{
+	int code = fails("kvm_set_clock", err);
+
+	must(vm->vm_fd >= 0);
+	if (code == 0) {
+		fake_kvm.clock = nanoseconds;
+		fake_kvm.clock_sets++;
+	}
+	return code;
+}
+
+void kvm_vcpu_was_paused(const struct kvm_vcpu *vcpu)
+{
+	must(vcpu->fd >= 0);
+	atomic_fetch_add(&fake_kvm.pauses, 1);
+}
+
 void kvm_vcpu_init(struct kvm_vcpu *vcpu)
 {
 	*vcpu = (struct kvm_vcpu){.fd = -1};

@@ -46,6 +46,9 @@ struct fake_kvm {
 	struct kvm_start start;              /* of vcpu 0 */
 	/* asked before every call of KVM that can fail: 0, or -errno that it shall fail with. May be NULL. */
 	int (*fails)(const char *call);
+	uint64_t clock;      /* of the guest: what was set last */
+	unsigned clock_sets; /* how often it was */
+	atomic_uint pauses;  /* times a vcpu was told that it stood still */
 	unsigned machine_checks;
 	uint64_t broken;           /* the address of the last one */
 	void (*before_step)(void); /* called on the vcpu's thread; may be NULL */

@@ -62,6 +62,11 @@ static inline void run_config(struct run *run, const struct config *config,
 	close(before);
 }
 
+static inline int run_alone(const struct config *config, int *status, struct error *err)
+{
+	return run_machine(config, NULL, status, err);
+}
+
 /* line is what follows --kernel, --initrd, --log and --serial on the command line. */
 static inline void run_line(struct run *run, const char *line)
 {
@@ -71,7 +76,7 @@ static inline void run_line(struct run *run, const char *line)
 	snprintf(text, sizeof(text), "--kernel %s --initrd %s --log warn --serial none --sandbox off %s",
 		 run->kernel.path, run->initrd.path, line);
 	line_config(&machine, text);
-	run_config(run, machine.config, run_machine);
+	run_config(run, machine.config, run_alone);
 	line_release(&machine);
 }
 

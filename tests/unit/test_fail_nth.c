@@ -237,7 +237,7 @@ static int counted_run(const struct config *config, struct stages *stages, int *
 	now.failed = NULL;
 	now.live_count = 0;
 	now.counting = true;
-	code = run_machine(config, stages, status, err);
+	code = run_machine(config, NULL, stages, status, err);
 	now.counting = false;
 	return code;
 }

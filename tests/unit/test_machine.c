@@ -242,7 +242,7 @@ static void read_what_is_gone(int told)
 		 " --kernel %s --initrd %s --serial none --sandbox off", run.kernel.path, run.initrd.path);
 	line_config(&machine, line);
 	dup2(told, STDERR_FILENO);
-	run_machine(machine.config, &stages, &status, &err);
+	run_machine(machine.config, NULL, &stages, &status, &err);
 	_exit(99);
 }
 
@@ -435,8 +435,9 @@ static void interrupts_have_their_pins(void **state)
 	fake_kvm_reset();
 	power_off_at_once("");
 	assert_true(fake_kvm.irqfd_count > 0);
-	assert_int_equal(fake_kvm.irqfds[0].gsi, 4);
-	for (size_t i = 1; i < fake_kvm.irqfd_count; i++) {
+	assert_int_equal(fake_kvm.irqfds[0].gsi, 4); /* COM1 */
+	assert_int_equal(fake_kvm.irqfds[1].gsi, 3); /* the power button */
+	for (size_t i = 2; i < fake_kvm.irqfd_count; i++) {
 		assert_in_range(fake_kvm.irqfds[i].gsi, 5, KVM_GSI_COUNT - 1);
 		for (size_t j = 0; j < i; j++)
 			assert_int_not_equal(fake_kvm.irqfds[i].eventfd, fake_kvm.irqfds[j].eventfd);

@@ -83,6 +83,13 @@ int kvm_add_irqfd(struct kvm_vm *vm, int eventfd, uint32_t gsi, struct error *er
  */
 int kvm_add_ioeventfd(struct kvm_vm *vm, int eventfd, uint64_t gpa, uint32_t value, struct error *err);
 
+/*
+ * The guest's kvmclock in nanoseconds (KVM_GET_CLOCK, KVM_SET_CLOCK): read while all vcpus stand still and set again before
+ * they go on, it has stood still too.
+ */
+int kvm_get_clock(const struct kvm_vm *vm, uint64_t *nanoseconds, struct error *err);
+int kvm_set_clock(const struct kvm_vm *vm, uint64_t nanoseconds, struct error *err);
+
 /* -------------------------------------------------------------------------------------------------- vcpus */
 
 /*
@@ -167,6 +174,12 @@ int kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit *exit, struct error *err
  * guest has not enabled them; one that is handling another gets a triple fault. Own thread, between two kvm_vcpu_run().
  */
 int kvm_vcpu_machine_check(struct kvm_vcpu *vcpu, uint64_t gpa, struct error *err);
+
+/*
+ * The vcpu stood still for a while that was not the guest's: its watchdogs are told (KVM_KVMCLOCK_CTRL), where it has a
+ * kvmclock. Own thread, between two kvm_vcpu_run().
+ */
+void kvm_vcpu_was_paused(const struct kvm_vcpu *vcpu);
 
 /*
  * Makes the next kvm_vcpu_run() return at once with KVM_EXIT_KIND_INTERRUPTED. Any thread, async-signal-safe. For a

@@ -259,3 +259,9 @@ void kvm_vcpu_kick(struct kvm_vcpu *vcpu)
 
 	__atomic_store_n(&run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 }
+
+void kvm_vcpu_was_paused(const struct kvm_vcpu *vcpu)
+{
+	/* EINVAL: the guest has set up no kvmclock, and so has no way to be told */
+	(void)ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
+}

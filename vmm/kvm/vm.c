@@ -190,3 +190,22 @@ int kvm_add_ioeventfd(struct kvm_vm *vm, int eventfd, uint64_t gpa, uint32_t val
 		return 0;
 	return error_set(err, EXIT_STATUS_HOST, errno, "KVM_IOEVENTFD at 0x%" PRIx64 ": %s", gpa, strerror(errno));
 }
+
+int kvm_get_clock(const struct kvm_vm *vm, uint64_t *nanoseconds, struct error *err)
+{
+	struct kvm_clock_data clock = {0};
+
+	if (ioctl(vm->vm_fd, KVM_GET_CLOCK, &clock) != 0)
+		return error_set(err, EXIT_STATUS_HOST, errno, "KVM_GET_CLOCK: %s", strerror(errno));
+	*nanoseconds = clock.clock;
+	return 0;
+}
+
+int kvm_set_clock(const struct kvm_vm *vm, uint64_t nanoseconds, struct error *err)
+{
+	struct kvm_clock_data clock = {.clock = nanoseconds};
+
+	if (ioctl(vm->vm_fd, KVM_SET_CLOCK, &clock) != 0)
+		return error_set(err, EXIT_STATUS_HOST, errno, "KVM_SET_CLOCK: %s", strerror(errno));
+	return 0;
+}
