@@ -35,6 +35,10 @@ foreach(name malloc calloc realloc reallocarray free mmap munmap madvise memfd_c
   target_link_options(test_fail_nth PRIVATE -Wl,--wrap=${name})
 endforeach()
 
+# The control socket, with a machine that only says what it was told.
+unit_test(qmp qmp board options config base jansson)
+target_sources(test_qmp PRIVATE unit/fake_machine.c)
+
 # The executable itself, with guests of a few bytes.
 kvm_test(machine jansson)
 target_sources(kvm_machine PRIVATE kvm/payloads.S)

@@ -59,6 +59,7 @@ void config_raw_release(struct config_raw *raw)
 		free(raw->extra_modules[i]);
 	free(raw->extra_modules);
 	free(raw->metrics.path);
+	free(raw->qmp);
 	free(raw->described);
 	for (size_t i = 0; i < raw->text_count; i++)
 		free(raw->texts[i]);
@@ -384,6 +385,7 @@ static int fill_boot(struct config *config, const struct config_raw *raw, struct
 	config->script = raw->script;
 	config->serial = serial_of(raw);
 	config->serial_path = raw->serial_path;
+	config->qmp = raw->qmp;
 	config->log_level = raw->log_level;
 	config->sandbox = raw->sandbox;
 	config->phys_bits = raw->phys_bits;

@@ -203,6 +203,7 @@ struct config_raw {
 	enum sandbox_mode sandbox;
 	unsigned phys_bits; /* plan only: 0 when not given */
 	uint64_t timeout;   /* --timeout: seconds, 0 when not given */
+	char *qmp;          /* --qmp: the socket's path, heap, owned; NULL when not given */
 	bool console;       /* --console: the kernel's messages are shown */
 	bool keep_packed;   /* --kernel-unpack off */
 	bool force;         /* --force: boot even on a software KVM backend */
@@ -281,6 +282,7 @@ struct config {
 	struct config_metrics metrics; /* its path is raw's */
 	enum serial_mode serial;
 	const char *serial_path;
+	const char *qmp; /* the control socket's path, borrowed from raw; NULL without one */
 	enum log_level log_level;
 	enum sandbox_mode sandbox;
 	unsigned phys_bits; /* 0 when not given */

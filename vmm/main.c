@@ -14,6 +14,8 @@
 #include "vmm/measure_figures.h"
 #include "vmm/options.h"
 #include "vmm/plan.h"
+#include "vmm/qmp/ctl.h"
+#include "vmm/qmp/server.h"
 #include "vmm/run.h"
 
 /* A stream that the caller has closed is /dev/null from here on, or the next file that is opened would be taken for it. */
@@ -74,6 +76,18 @@ static int describe(struct config *config, struct options *options, struct error
 	return code;
 }
 
+/* Runs the machine, with its control socket when it shall have one. */
+static int run(const struct config *config, struct stages *stages, int *status, struct error *err)
+{
+	struct qmp_server *server = NULL;
+	int code = config->qmp != NULL ? qmp_server_open(&server, config->qmp, err) : 0;
+
+	if (code == 0)
+		code = run_machine(config, server != NULL ? qmp_server_control(server) : NULL, stages, status, err);
+	qmp_server_close(server);
+	return code;
+}
+
 static int perform(struct options *options, struct stages *stages, int *status, struct error *err)
 {
 	struct config config;
@@ -93,6 +107,8 @@ static int perform(struct options *options, struct stages *stages, int *status, 
 		return doctor(options->raw.kernel, options->raw.modules, options->plan_format, &log, stdout, status,
 			      err);
 	}
+	if (options->command == COMMAND_CTL)
+		return qmp_ctl(options->ctl, stdout, err);
 	if (options->plan_diff[0] != NULL) {
 		bool differ = false;
 
@@ -107,7 +123,7 @@ static int perform(struct options *options, struct stages *stages, int *status, 
 	if (options->command == COMMAND_PLAN)
 		code = plan_machine(&config, options->plan_format, options->plan_tables, stdout, err);
 	else
-		code = run_machine(&config, NULL, stages, status, err);
+		code = run(&config, stages, status, err);
 	config_release(&config);
 	return code;
 }

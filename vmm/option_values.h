@@ -37,6 +37,7 @@ int option_net(struct options *options, const char *argument, struct error *err)
 int option_share(struct options *options, const char *argument, struct error *err);
 int option_vsock(struct options *options, const char *argument, struct error *err);
 int option_port(struct options *options, const char *argument, struct error *err);
+int option_qmp(struct options *options, const char *argument, struct error *err);
 int option_rng(struct options *options, const char *argument, struct error *err);
 int option_metrics(struct options *options, const char *argument, struct error *err);
 int option_log(struct options *options, const char *argument, struct error *err);

@@ -52,6 +52,7 @@ static const struct option OPTIONS[] = {
 	{"port", "name=NAME,in=PATH,out=PATH", SCOPE_BOTH, true, option_port},
 	{"rng", "on or off", SCOPE_BOTH, false, option_rng},
 	{"metrics", "path=FILE[,interval=SECONDS]", SCOPE_BOTH, false, option_metrics},
+	{"qmp", "unix:PATH", SCOPE_BOTH, false, option_qmp},
 	{"log", "LEVEL", SCOPE_ALL, false, option_log},
 	{"sandbox", "on, log or off", SCOPE_BOTH, false, option_sandbox},
 	{"force", NULL, SCOPE_RUN, false, option_force},
@@ -162,7 +163,7 @@ static bool is_command(const char *word, enum command *command)
 	static const struct {
 		const char *word;
 		enum command command;
-	} COMMANDS[] = {{"run", COMMAND_RUN}, {"plan", COMMAND_PLAN}, {"doctor", COMMAND_DOCTOR}};
+	} COMMANDS[] = {{"run", COMMAND_RUN}, {"plan", COMMAND_PLAN}, {"doctor", COMMAND_DOCTOR}, {"ctl", COMMAND_CTL}};
 
 	for (size_t i = 0; i < sizeof(COMMANDS) / sizeof(COMMANDS[0]); i++) {
 		if (strcmp(word, COMMANDS[i].word) == 0) {
@@ -393,6 +394,23 @@ static int take_command(struct parser *parser, struct error *err)
 	return 0;
 }
 
+/* The words of ctl are no options: who it talks to knows what they mean. */
+static int take_ctl(struct parser *parser, struct error *err)
+{
+	const char *first = parser->next < parser->argc ? parser->argv[parser->next] : "";
+
+	if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0) {
+		parser->options->command = COMMAND_HELP;
+		return 0;
+	}
+	if (first[0] == '\0' || first[0] == '-')
+		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
+				 "ctl: the path of a machine's socket comes first; write spmvm ctl PATH [COMMAND "
+				 "[KEY=VALUE...]]");
+	parser->options->ctl = parser->argv + parser->next;
+	return 0;
+}
+
 /* All words behind the command; stops at --help and --version. */
 static int parse_words(struct parser *parser, struct error *err)
 {
@@ -430,7 +448,7 @@ int options_parse(struct options *options, int argc, char *const argv[], struct 
 	config_raw_init(&options->raw);
 	if (argc > 1 && is_command(argv[1], &options->command))
 		parser.next = 2;
-	code = parse_words(&parser, err);
+	code = options->command == COMMAND_CTL ? take_ctl(&parser, err) : parse_words(&parser, err);
 	if (code == 0)
 		code = check_diff(&parser, err);
 	if (code < 0)

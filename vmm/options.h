@@ -8,8 +8,8 @@
 #include "vmm/base/error.h"
 #include "vmm/config.h"
 
-/* The command line: "spmvm [run] OPTIONS", "spmvm plan OPTIONS" and "spmvm doctor OPTIONS". Knows words and numbers, no machine. */
-enum command { COMMAND_RUN, COMMAND_PLAN, COMMAND_DOCTOR, COMMAND_HELP, COMMAND_VERSION };
+/* The command line: "spmvm [run] OPTIONS", "spmvm plan OPTIONS", "spmvm doctor OPTIONS" and "spmvm ctl PATH ...". Knows words and numbers, no machine. */
+enum command { COMMAND_RUN, COMMAND_PLAN, COMMAND_DOCTOR, COMMAND_CTL, COMMAND_HELP, COMMAND_VERSION };
 enum plan_format { PLAN_TEXT, PLAN_JSON, PLAN_SVG, PLAN_DTS, PLAN_DTB };
 
 struct options {
@@ -18,6 +18,7 @@ struct options {
 	const char *plan_tables;      /* folder for --tables, or NULL; borrowed from argv */
 	const char *plan_diff[2];     /* --diff, or NULL; borrowed from argv */
 	const char *config_path;      /* --config, or NULL; borrowed from argv */
+	char *const *ctl;             /* of COMMAND_CTL: path and words, NULL-terminated; borrowed from argv */
 	struct config_raw raw;        /* owned */
 };
 

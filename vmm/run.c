@@ -109,6 +109,11 @@ static size_t choose_modules(const struct config *config, struct module_wish *wi
 		wishes[count++].name = INITRAMFS_MODULES[i];
 	if (config->command != NULL)
 		wishes[count++].name = "overlay";
+	/* without a socket, nobody presses the power button; evdev tells programs of it */
+	if (config->qmp != NULL) {
+		wishes[count++].name = "button";
+		wishes[count++].name = "evdev";
+	}
 	if (config->device_count > 0)
 		wishes[count++].name = "virtio_mmio";
 	for (size_t i = 0; i < config->device_count; i++)

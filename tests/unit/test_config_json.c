@@ -367,7 +367,7 @@ static void a_file_stands_for_its_options(void **state)
 static void every_option_has_its_place(void **state)
 {
 	static const char OTHERS[] =
-		" config kernel kernel-cache kernel-unpack initrd append modules module script file rw timeout console serial metrics log "
+		" config kernel kernel-cache kernel-unpack initrd append modules module script file rw timeout console serial metrics log qmp "
 		"force format tables diff sandbox help version ";
 	char *text = NULL;
 	size_t size = 0, count = 0;

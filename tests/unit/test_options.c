@@ -526,7 +526,7 @@ static void help_and_parser_know_the_same_options(void **state)
 		"--file ",        "--serial ", "--force ",   "--format ",  "--tables ",  "--phys-bits ",
 		"--log ",         "--help,",   "--version ", "--rw ",      "--timeout ", "--console ",
 		"--perf ",        "--accel ",  "--hmat ",    "--config ",  "--diff ",    "--kernel-unpack ",
-		"--kernel-cache ", "--metrics ", "--sandbox "};
+		"--kernel-cache ", "--metrics ", "--sandbox ", "--qmp "};
 	char *help = help_text();
 
 	(void)state;
