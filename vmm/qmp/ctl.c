@@ -34,7 +34,7 @@ static int open_link(struct link *link, struct error *err)
 	if (strlen(link->path) >= sizeof(address.sun_path))
 		return error_set(err, EXIT_STATUS_USAGE, ENAMETOOLONG, "ctl %s: a socket's path has at most %zu bytes",
 				 link->path, sizeof(address.sun_path) - 1);
-	strcpy(address.sun_path, link->path);
+	memcpy(address.sun_path, link->path, strlen(link->path) + 1);
 	link->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (link->fd < 0 || connect(link->fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return error_set(err, EXIT_STATUS_HOST, errno,
@@ -49,6 +49,15 @@ static void close_link(struct link *link)
 	buf_release(&link->input);
 }
 
+/* The end of the line that was read, or NULL. */
+static const uint8_t *find_end(const struct link *link)
+{
+	const struct buf *input = &link->input;
+
+	return input->size > link->searched ? memchr(input->data + link->searched, '\n', input->size - link->searched)
+					    : NULL;
+}
+
 /* Waits for the server's next line. *message is owned by the caller; NULL when the server has gone. */
 static int receive(struct link *link, json_t **message, struct error *err)
 {
@@ -57,7 +66,7 @@ static int receive(struct link *link, json_t **message, struct error *err)
 	const uint8_t *end;
 
 	*message = NULL;
-	while ((end = memchr(input->data + link->searched, '\n', input->size - link->searched)) == NULL) {
+	while ((end = find_end(link)) == NULL) {
 		size_t before = input->size;
 		uint8_t *place;
 		ssize_t count;

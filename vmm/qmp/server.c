@@ -306,7 +306,7 @@ static int lock_folder(const char *path)
 	char copy[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	int fd;
 
-	strcpy(copy, path);
+	memcpy(copy, path, strlen(path) + 1); /* as long as sun_path at most */
 	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (int i = 0; fd >= 0 && i < 50; i++) {
 		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
@@ -350,7 +350,7 @@ int qmp_server_open(struct qmp_server **server, const char *path, struct error *
 	self->epoll_fd = -1;
 	self->address.sun_family = AF_UNIX;
 	if (strlen(path) < sizeof(self->address.sun_path)) {
-		strcpy(self->address.sun_path, path);
+		memcpy(self->address.sun_path, path, strlen(path) + 1);
 		code = set_up(self, err);
 	} else {
 		code = error_set(err, EXIT_STATUS_CONFIG, ENAMETOOLONG,
