@@ -47,6 +47,9 @@ void machine_exit(int value) __attribute__((noreturn));
 /* Loads the modules listed in MODULE_LIST. */
 void modules_load(void);
 
+/* Powers off, from a process of its own, when a power button is pressed, if there is one that programs can hear of (evdev). */
+void button_watch(void);
+
 /* Makes /dev/virtio-ports/NAME for each named port of a console device, as udev does it. */
 void ports_link(void);
 

@@ -75,6 +75,7 @@ int main(void)
 	ports_link();
 	slots_name();
 	slots_show();
+	button_watch();
 	if (access(GUEST_SCRIPT, F_OK) == 0)
 		run_script();
 	else
