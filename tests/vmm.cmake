@@ -38,6 +38,8 @@ endforeach()
 # The control socket, with a machine that only says what it was told.
 unit_test(qmp qmp board options config base jansson)
 target_sources(test_qmp PRIVATE unit/fake_machine.c)
+unit_test(qmp_ctl qmp_ctl qmp board options config base Threads::Threads)
+target_sources(test_qmp_ctl PRIVATE unit/fake_machine.c)
 
 # The executable itself, with guests of a few bytes.
 kvm_test(machine jansson)

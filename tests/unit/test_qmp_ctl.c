@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* spmvm ctl, against the server, whose machine only says what it was told (fake_machine.c). */
+#include "tests/unit/fake_machine.h"
+#include "tests/unit/machine_line.h"
+#include "tests/unit/scratch_folder.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "vmm/qmp/ctl.h"
+#include "vmm/qmp/server.h"
+
+static struct {
+	struct scratch folder;
+	char path[108];
+	struct machine_line line;
+	struct machine machine;
+	struct qmp_server *server;
+	pthread_t thread;
+	atomic_bool over;  /* the loop is to end */
+	atomic_bool event; /* an event is told all the time */
+} it;
+
+/* The main loop of the machine. */
+static void *serve(void *argument)
+{
+	const struct machine_event event = {.kind = MACHINE_EVENT_PANICKED};
+	const struct machine_control *control = qmp_server_control(it.server);
+
+	while (!atomic_load(&it.over)) {
+		struct pollfd ready = {control->fd, POLLIN, 0};
+
+		if (poll(&ready, 1, 1) == 1)
+			control->ready(control->context, &it.machine);
+		if (atomic_load(&it.event))
+			control->event(control->context, &event);
+	}
+	return argument;
+}
+
+static int set_up(void **state)
+{
+	struct error err = {0};
+
+	(void)state;
+	memset(&it, 0, sizeof(it));
+	scratch_new(&it.folder);
+	snprintf(it.path, sizeof(it.path), "%s/qmp", it.folder.path);
+	it.line = line_new("--spm size=256M,node=1,id=hbm0");
+	it.machine.board = it.line.board;
+	it.machine.has_hotplug = true;
+	it.machine.hotplug = (struct machine_hotplug){{UINT64_C(1) << 33, 1 << 30}, 2 << 20, 0, 0, 0};
+	if (qmp_server_open(&it.server, it.path, &err) < 0)
+		fail_msg("%s", err.text);
+	it.machine.control = qmp_server_control(it.server);
+	assert_int_equal(pthread_create(&it.thread, NULL, serve, NULL), 0);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	atomic_store(&it.over, true);
+	pthread_join(it.thread, NULL);
+	qmp_server_close(it.server);
+	line_release(&it.line);
+	scratch_remove(&it.folder);
+	return 0;
+}
+
+/* Runs ctl with these words; what it wrote is the caller's. */
+static char *ctl(struct error *err, int *code, const char *const *words)
+{
+	char *argv[8] = {it.path}, *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	assert_non_null(out);
+	for (size_t i = 0; words[i] != NULL; i++)
+		argv[i + 1] = (char *)(uintptr_t)words[i];
+	*err = (struct error){0};
+	*code = qmp_ctl(argv, out, err);
+	fclose(out);
+	return text;
+}
+
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static void expect(const char *const *words, const char *output)
+{
+	struct error err;
+	int code;
+	char *text = ctl(&err, &code, words);
+
+	assert_string_equal(err.text, "");
+	assert_int_equal(code, 0);
+	assert_string_equal(text, output);
+	free(text);
+}
+
+static void expect_error(const char *const *words, enum exit_status status, const char *told)
+{
+	struct error err;
+	int code;
+	char *text = ctl(&err, &code, words);
+
+	assert_true(code < 0);
+	assert_string_equal(err.text, told);
+	assert_int_equal(err.status, status);
+	assert_string_equal(text, "");
+	free(text);
+}
+
+static void what_returns_is_printed(void **state)
+{
+	struct error err;
+	char *text;
+	int code;
+
+	(void)state;
+	expect(WORDS("query-status"), "{\"running\":true,\"status\":\"running\"}\n");
+	/* the event comes before the answer, and is passed over */
+	expect(WORDS("stop"), "{}\n");
+	expect(WORDS("query-status"), "{\"running\":false,\"status\":\"paused\"}\n");
+	expect(WORDS("query-memory-devices"),
+	       "[{\"type\":\"spm-memory\",\"data\":{\"id\":\"hbm0\",\"memaddr\":4294967296,\"size\":268435456,\"node\":1,"
+	       "\"memdev\":\"/objects/hbm0\"}},{\"type\":\"virtio-mem\",\"data\":{\"id\":\"hotplug\",\"memaddr\":8589934592,"
+	       "\"requested-size\":0,\"size\":0,\"max-size\":1073741824,\"block-size\":2097152,\"node\":0,\"memdev\":"
+	       "\"/objects/hotplug\"}}]\n");
+	text = ctl(&err, &code, (const char *const[]){NULL});
+	assert_int_equal(code, 0);
+	assert_non_null(strstr(text, "\nquery-commands\n"));
+	free(text);
+}
+
+static void arguments_are_json_or_text(void **state)
+{
+	(void)state;
+	expect(WORDS("qom-set", "path=hotplug", "property=requested-size", "value=4194304"), "{}\n");
+	expect(WORDS("qom-get", "path=hotplug", "property=requested-size"), "4194304\n");
+	expect(WORDS("qom-set", "{\"path\": \"hotplug\", \"property\": \"requested-size\", \"value\": 2097152}"),
+	       "{}\n");
+	expect(WORDS("qom-get", "path=hotplug", "property=memdev"), "\"/objects/hotplug\"\n");
+	expect_error(WORDS("qom-set", "path"), EXIT_STATUS_USAGE,
+		     "ctl: 'path' is no argument; write KEY=VALUE, or all of them as one JSON object");
+	expect_error(WORDS("qom-set", "=x"), EXIT_STATUS_USAGE,
+		     "ctl: '=x' is no argument; write KEY=VALUE, or all of them as one JSON object");
+	expect_error(WORDS("qom-set", "{\"path\""), EXIT_STATUS_USAGE,
+		     "ctl: arguments: line 1, column 7: ':' expected near end of file");
+	expect_error(WORDS("qom-set", "path=\xff"), EXIT_STATUS_USAGE, "ctl: 'path=\xff' is no UTF-8, which JSON is");
+}
+
+static void what_is_refused_is_an_error(void **state)
+{
+	(void)state;
+	expect_error(WORDS("nothing"), EXIT_STATUS_INTERNAL,
+		     "ctl: nothing: there is no command 'nothing'; see query-commands");
+	expect_error(WORDS("qom-set", "path=hotplug", "property=requested-size", "value=1G"), EXIT_STATUS_INTERNAL,
+		     "ctl: qom-set: requested-size is a number of bytes, 0 or more");
+	expect_error(WORDS("device_add", "driver=spm-memory"), EXIT_STATUS_INTERNAL,
+		     "ctl: device_add: device 'spm-memory' does not support hotplugging; start the machine with --spm");
+}
+
+static void an_event_is_waited_for(void **state)
+{
+	struct error err;
+	char *text;
+	int code;
+
+	(void)state;
+	atomic_store(&it.event, true);
+	text = ctl(&err, &code, WORDS("wait", "GUEST_PANICKED"));
+	assert_int_equal(code, 0);
+	assert_non_null(strstr(text, "\"event\":\"GUEST_PANICKED\",\"data\":{\"action\":\"poweroff\"}}\n"));
+	free(text);
+}
+
+static void *close_later(void *argument)
+{
+	poll(NULL, 0, 100);
+	atomic_store(&it.over, true);
+	pthread_join(it.thread, NULL);
+	qmp_server_close(it.server);
+	return argument;
+}
+
+/* The machine ends while somebody waits. */
+static void an_end_is_told(void **state)
+{
+	struct error err = {0};
+	pthread_t closer;
+
+	(void)state;
+	assert_int_equal(pthread_create(&closer, NULL, close_later, NULL), 0);
+	expect_error(WORDS("wait", "SHUTDOWN"), EXIT_STATUS_INTERNAL,
+		     "ctl: wait: the machine ended and SHUTDOWN did not come");
+	pthread_join(closer, NULL);
+	/* for tear_down() */
+	it.over = false;
+	assert_int_equal(qmp_server_open(&it.server, it.path, &err), 0);
+	assert_int_equal(pthread_create(&it.thread, NULL, serve, NULL), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(what_returns_is_printed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(arguments_are_json_or_text, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_refused_is_an_error, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(an_event_is_waited_for, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(an_end_is_told, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests_name("qmp_ctl", tests, NULL, NULL);
+}
