@@ -116,7 +116,8 @@ void acpi_blob_release(struct acpi_blob *blob);
  * overlap, are empty or wrap; SRAT memory not in ascending order of proximity domains; domains not dense from 0 to
  * localities - 1, or first met out of order (processors first); a diagonal other than 10, an entry off the diagonal
  * below 11. These cannot be encoded or are ambiguous: no processor or more than 4096; duplicate APIC ids; an APIC id
- * below 255 behind the first 255 processors; malformed or duplicate device names (C000 to CFFF are the processors', PWRB and GED_ the power button's),
+ * below 255 behind the first 255 processors; malformed or duplicate device names (C000 to CFFF are the processors',
+ * PWRB and GED_ the power button's),
  * ids that are neither EISA nor ACPI ids, a _HID and _UID used twice, more than 255 ports, resources beyond 64 Ki ports
  * or 4 GiB; a sleep type above 7; figures of one kind without a common unit; figures, attachments and caches of domains
  * that have no memory or initiator. Takes time with the square of each count.

@@ -5,8 +5,9 @@
 #include "devices/device.h"
 
 /*
- * The ways in which a guest ends the machine, and the button by which it is asked to: the sleep and reset registers of hardware-reduced ACPI (ACPI 6.5 §4.8.3.7, §4.8.3.6),
- * and the reset line of the PC's keyboard controller for a guest without ACPI. FADT and DSDT name these very ports. All are one byte wide.
+ * The ways in which a guest ends the machine: the sleep and reset registers of hardware-reduced ACPI (ACPI 6.5
+ * §4.8.3.7, §4.8.3.6), and the reset line of the PC's keyboard controller for a guest without ACPI. FADT and DSDT name
+ * these very ports. All are one byte wide. And the button by which it is asked to.
  */
 #define POWER_PORTS_START        UINT64_C(0x600)
 #define POWER_SLEEP_CONTROL_PORT 0x600 /* SLP_TYP in bits 2..4, SLP_EN bit 5; reads 0 */
@@ -18,8 +19,8 @@
 #define POWER_KEYBOARD_RESET     0xfe
 
 /*
- * The power button needs no register: hardware-reduced ACPI tells of it by an interrupt of its own, at the generic event
- * device (ACPI 6.5 §4.8.3.3.1.2 and §5.6.9). COM2's line on a PC, which has no other use here.
+ * The power button needs no register: hardware-reduced ACPI tells of it by an interrupt of its own, at the generic
+ * event device (ACPI 6.5 §4.8.3.3.1.2 and §5.6.9). COM2's line on a PC, which has no other use here.
  */
 #define POWER_BUTTON_GSI 3u
 

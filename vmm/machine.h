@@ -70,8 +70,8 @@ const struct guest_mem *machine_memory(const struct machine *machine);
 int machine_set_start(struct machine *machine, const struct linux_boot *boot, struct error *err);
 
 /*
- * Who steers a machine from outside and is told what happens to it: vmm/qmp/. Both functions are called on the main thread, while
- * machine_run() runs.
+ * Who steers a machine from outside and is told what happens to it: vmm/qmp/. Both functions are called on the main
+ * thread, while machine_run() runs.
  */
 enum machine_event_kind {
 	MACHINE_EVENT_PAUSED,
@@ -96,8 +96,9 @@ struct machine_control {
 };
 
 /*
- * Runs the guest until something stops it. control is borrowed, or NULL. Blocks SIGINT, SIGTERM and SIGHUP in this thread and takes them through a signalfd. Returns 0 with the exit
- * status that the stop means in *status, after a line on the log where the cause is not a clean end.
+ * Runs the guest until something stops it. control is borrowed, or NULL. Blocks SIGINT, SIGTERM and SIGHUP in this
+ * thread and takes them through a signalfd. Returns 0 with the exit status that the stop means in *status, after a line on the
+ * log where the cause is not a clean end.
  */
 int machine_run(struct machine *machine, const struct machine_control *control, int *status, struct error *err);
 
@@ -113,10 +114,10 @@ const struct board *machine_board(const struct machine *machine);
 pid_t machine_vcpu_thread(const struct machine *machine, size_t index);
 
 /*
- * The vcpus leave the guest and stay out until machine_resume(). When machine_pause() returns, none executes the guest's
- * instructions, and its kvmclock stands still. What the guest has queued at its devices before is still served, and what
- * comes for it from outside goes into the buffers that it has offered. False when there was nothing to do: the machine
- * was paused already, or not, or ends.
+ * The vcpus leave the guest and stay out until machine_resume(). When machine_pause() returns, none executes the
+ * guest's instructions, and its kvmclock stands still. What the guest has queued at its devices before is still served,
+ * and what comes for it from outside goes into the buffers that it has offered. False when there was nothing to do: the
+ * machine was paused already, or not, or ends.
  */
 bool machine_pause(struct machine *machine);
 bool machine_resume(struct machine *machine);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A machine that is steered from outside while it runs: it pauses and goes on, its button is pressed, its events are told. */
+/* A machine that is steered from outside while it runs: it pauses and goes on, its button is pressed, its events are
+ * told. */
 #include <errno.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,8 +35,8 @@ void machine_tell(const struct machine *machine, const struct machine_event *eve
 /* ------------------------------------------------------------------------------------------------ pause */
 
 /*
- * The vcpu first says that it runs and then looks whether it may; who pauses it first says that it may not and then looks
- * whether it runs. So one of them sees the other, whichever comes first.
+ * The vcpu first says that it runs and then looks whether it may; who pauses it first says that it may not and then
+ * looks whether it runs. So one of them sees the other, whichever comes first.
  */
 void machine_enter_guest(struct machine_vcpu *self)
 {

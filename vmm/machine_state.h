@@ -126,7 +126,7 @@ struct mem_backend *machine_backend_of(const struct machine *machine, const stru
 
 /* ---- machine_run.c */
 
-/* Interrupts whatever system call the vcpu's thread is in, and its next KVM_RUN. Main thread, once the threads are started. */
+/* Interrupts whatever system call the vcpu's thread is in, and its next KVM_RUN. Main thread. */
 void machine_kick(struct machine_vcpu *vcpu);
 
 /* ---- machine_control.c */

@@ -8,7 +8,10 @@
 #include "vmm/base/error.h"
 #include "vmm/config.h"
 
-/* The command line: "spmvm [run] OPTIONS", "spmvm plan OPTIONS", "spmvm doctor OPTIONS" and "spmvm ctl PATH ...". Knows words and numbers, no machine. */
+/*
+ * The command line: "spmvm [run] OPTIONS", "spmvm plan OPTIONS", "spmvm doctor OPTIONS" and "spmvm ctl PATH ...". Knows
+ * words and numbers, no machine.
+ */
 enum command { COMMAND_RUN, COMMAND_PLAN, COMMAND_DOCTOR, COMMAND_CTL, COMMAND_HELP, COMMAND_VERSION };
 enum plan_format { PLAN_TEXT, PLAN_JSON, PLAN_SVG, PLAN_DTS, PLAN_DTB };
 

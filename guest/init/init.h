@@ -47,7 +47,7 @@ void machine_exit(int value) __attribute__((noreturn));
 /* Loads the modules listed in MODULE_LIST. */
 void modules_load(void);
 
-/* Powers off, from a process of its own, when a power button is pressed, if there is one that programs can hear of (evdev). */
+/* Powers off when a power button is pressed, where programs can hear of one (evdev); a process of its own listens. */
 void button_watch(void);
 
 /* Makes /dev/virtio-ports/NAME for each named port of a console device, as udev does it. */

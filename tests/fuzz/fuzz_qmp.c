@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The QMP server under libFuzzer: what a client sends, over a real socket, to a machine that only says what it was told.
- * What must hold beyond "no crash": every line that comes back is a JSON object of the protocol, and when the client has
- * gone, so has all that the server kept of it.
+ * The QMP server under libFuzzer: what a client sends, over a real socket, to a machine that only says what it was
+ * told. What must hold beyond "no crash": every line that comes back is a JSON object of the protocol, and when the
+ * client has gone, so has all that the server kept of it.
  */
 #include <assert.h>
 #include <jansson.h>

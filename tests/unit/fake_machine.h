@@ -4,7 +4,8 @@
 
 #include "vmm/machine.h"
 
-/* A machine behind the part of vmm/machine.h that is for its control, linked in the place of the library. Nothing runs in it. */
+/* A machine behind the part of vmm/machine.h that is for its control, linked in the place of the library. Nothing runs
+ * in it. */
 struct machine {
 	const struct board *board;
 	const struct machine_control *control; /* told of what happens; NULL: nobody */

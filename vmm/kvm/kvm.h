@@ -84,8 +84,8 @@ int kvm_add_irqfd(struct kvm_vm *vm, int eventfd, uint32_t gsi, struct error *er
 int kvm_add_ioeventfd(struct kvm_vm *vm, int eventfd, uint64_t gpa, uint32_t value, struct error *err);
 
 /*
- * The guest's kvmclock in nanoseconds (KVM_GET_CLOCK, KVM_SET_CLOCK): read while all vcpus stand still and set again before
- * they go on, it has stood still too.
+ * The guest's kvmclock in nanoseconds (KVM_GET_CLOCK, KVM_SET_CLOCK): read while all vcpus stand still and set again
+ * before they go on, it has stood still too.
  */
 int kvm_get_clock(const struct kvm_vm *vm, uint64_t *nanoseconds, struct error *err);
 int kvm_set_clock(const struct kvm_vm *vm, uint64_t nanoseconds, struct error *err);

@@ -26,8 +26,8 @@ enum { QMP_ARGUMENTS_MAX = 4 };
 struct qmp_command {
 	const char *name;
 	/*
-	 * Does it, on the main thread, and returns what it gives (an empty object for nothing) for the caller to own; NULL
-	 * with error set. arguments: an object without names that the command does not know, or NULL.
+	 * Does it, on the main thread, and returns what it gives (an empty object for nothing) for the caller to own;
+	 * NULL with error set. arguments: an object without names that the command does not know, or NULL.
 	 */
 	struct json_t *(*run)(struct machine *machine, const struct json_t *arguments, struct qmp_error *error);
 	const char *arguments[QMP_ARGUMENTS_MAX]; /* the names that it knows */

@@ -14,8 +14,9 @@
  *   PATH COMMAND '{"KEY": VALUE}'     the arguments as one JSON object
  *   PATH wait [EVENT]                 writes events, one a line, up to this one or the machine's end
  *
- * words ends with a NULL and has the path at least. Errors: EXIT_STATUS_INTERNAL (1) for what the server refuses and for an
- * event that did not come, EXIT_STATUS_USAGE for arguments that cannot be read, EXIT_STATUS_HOST when no server is reached.
+ * words ends with a NULL and has the path at least. Errors: EXIT_STATUS_INTERNAL (1) for what the server refuses and
+ * for an event that did not come, EXIT_STATUS_USAGE for arguments that cannot be read, EXIT_STATUS_HOST when no server
+ * is reached.
  */
 int qmp_ctl(char *const words[], FILE *out, struct error *err);
 

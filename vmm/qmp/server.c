@@ -246,8 +246,8 @@ static void on_event(void *context, const struct machine_event *event)
 }
 
 /*
- * Whether the file there is a socket at which nobody listens any more: what a killed machine leaves behind. It is removed
- * then, or 0 is not what this returns.
+ * Whether the file there is a socket at which nobody listens any more: what a killed machine leaves behind. It is
+ * removed then, or 0 is not what this returns.
  */
 static int remove_stale(const struct sockaddr_un *address, struct error *err)
 {

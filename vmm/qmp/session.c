@@ -170,7 +170,8 @@ static bool starts(struct qmp_session *session, uint8_t byte, struct buf *out)
 	return false;
 }
 
-/* A byte of a message; true when it is the last. JSON's own parser looks at the whole then: here, only nesting counts. */
+/* A byte of a message; true when it is the last. JSON's own parser looks at the whole then: here, only nesting counts.
+ */
 static bool ends(struct qmp_session *session, uint8_t byte)
 {
 	if (session->in_text) {

@@ -12,11 +12,11 @@ struct machine;
 struct json_t; /* of jansson.h */
 
 /*
- * What one client and we say to each other in the QEMU Machine Protocol (QEMU docs/interop/qmp-spec), apart from how the
- * bytes travel. We greet; the client negotiates with qmp_capabilities and then gives commands, each a JSON object, and gets
- * one answer to each in turn, with its id. Our messages are one line each, ended by CR LF; a client's may be spread over
- * lines or share one. After a message that is none, the rest of its line is passed over. A byte 0xff ends whatever has come
- * before, for a client that does not know where its predecessor stopped.
+ * What one client and we say to each other in the QEMU Machine Protocol (QEMU docs/interop/qmp-spec), apart from how
+ * the bytes travel. We greet; the client negotiates with qmp_capabilities and then gives commands, each a JSON object,
+ * and gets one answer to each in turn, with its id. Our messages are one line each, ended by CR LF; a client's may be
+ * spread over lines or share one. After a message that is none, the rest of its line is passed over. A byte 0xff ends
+ * whatever has come before, for a client that does not know where its predecessor stopped.
  */
 enum {
 	QMP_MESSAGE_MAX = 64 * 1024, /* bytes of a client's message */
@@ -38,8 +38,9 @@ void qmp_session_release(struct qmp_session *session);
 void qmp_session_greet(struct buf *out);
 
 /*
- * Takes what a client has sent, up to the end of the first message in it, and appends the answer to out. Returns how many
- * bytes it took, at least one of size > 0. A command may have events told meanwhile (vmm/machine.h), on the main thread.
+ * Takes what a client has sent, up to the end of the first message in it, and appends the answer to out. Returns how
+ * many bytes it took, at least one of size > 0. A command may have events told meanwhile (vmm/machine.h), on the main
+ * thread.
  */
 size_t qmp_session_take(struct qmp_session *session, const uint8_t *bytes, size_t size, struct machine *machine,
 			struct buf *out);
