@@ -62,9 +62,9 @@ static inline void run_config(struct run *run, const struct config *config,
 	close(before);
 }
 
-static inline int run_alone(const struct config *config, int *status, struct error *err)
+static inline int run_alone(const struct config *config, struct stages *stages, int *status, struct error *err)
 {
-	return run_machine(config, NULL, status, err);
+	return run_machine(config, NULL, stages, status, err);
 }
 
 /* line is what follows --kernel, --initrd, --log and --serial on the command line. */

@@ -521,11 +521,11 @@ static void help_fits_the_screen(void **state)
 static void help_and_parser_know_the_same_options(void **state)
 {
 	static const char *const NAMES[] = {
-		"--mem ",         "--spm ",    "--maxmem ",  "--cpus ",    "--numa ",    "--distance ",
-		"--kernel ",      "--initrd ", "--append ",  "--modules ", "--module ",  "--script ",
-		"--file ",        "--serial ", "--force ",   "--format ",  "--tables ",  "--phys-bits ",
-		"--log ",         "--help,",   "--version ", "--rw ",      "--timeout ", "--console ",
-		"--perf ",        "--accel ",  "--hmat ",    "--config ",  "--diff ",    "--kernel-unpack ",
+		"--mem ",          "--spm ",     "--maxmem ",  "--cpus ",    "--numa ",    "--distance ",
+		"--kernel ",       "--initrd ",  "--append ",  "--modules ", "--module ",  "--script ",
+		"--file ",         "--serial ",  "--force ",   "--format ",  "--tables ",  "--phys-bits ",
+		"--log ",          "--help,",    "--version ", "--rw ",      "--timeout ", "--console ",
+		"--perf ",         "--accel ",   "--hmat ",    "--config ",  "--diff ",    "--kernel-unpack ",
 		"--kernel-cache ", "--metrics ", "--sandbox ", "--qmp "};
 	char *help = help_text();
 
