@@ -2,6 +2,7 @@
 #include "vmm/kernel_unpack.h"
 
 #include <signal.h>
+#include <string.h>
 
 #include "vmm/boot/payload.h"
 
@@ -17,16 +18,22 @@ static void *run(void *context)
 	return NULL;
 }
 
-void kernel_unpack_start(struct kernel_unpack *unpack, const struct bzimage *image)
+int kernel_unpack_start(struct kernel_unpack *unpack, const struct bzimage *image, struct error *err)
 {
 	sigset_t all, before;
+	int code;
 
 	*unpack = (struct kernel_unpack){.image = image};
 	/* signals are the main thread's, which decides what they do */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	unpack->started = pthread_create(&unpack->thread, NULL, run, unpack) == 0;
+	code = pthread_create(&unpack->thread, NULL, run, unpack);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (code != 0)
+		return error_set(err, EXIT_STATUS_HOST, code, "cannot make the thread that unpacks the kernel: %s",
+				 strerror(code));
+	unpack->started = true;
+	return 0;
 }
 
 static void join(struct kernel_unpack *unpack)
@@ -38,12 +45,9 @@ static void join(struct kernel_unpack *unpack)
 
 const struct vmlinux *kernel_unpack_wait(struct kernel_unpack *unpack, const struct log *log)
 {
-	if (unpack->image == NULL)
+	if (!unpack->started)
 		return NULL;
-	if (unpack->started)
-		join(unpack);
-	else if (unpack->bytes.size == 0 && unpack->code == 0)
-		run(unpack);
+	join(unpack);
 	if (unpack->code == 0)
 		return &unpack->vmlinux;
 	log_debug(log, "the kernel unpacks itself: %s", unpack->why.text);

@@ -26,11 +26,8 @@ struct kernel_unpack {
 	struct error why;
 };
 
-/*
- * Starts; image is not released before kernel_unpack_release(). Without a thread, the work is done in
- * kernel_unpack_wait().
- */
-void kernel_unpack_start(struct kernel_unpack *unpack, const struct bzimage *image);
+/* Starts; image is not released before kernel_unpack_release(). EXIT_STATUS_HOST when there is no thread to be had. */
+int kernel_unpack_start(struct kernel_unpack *unpack, const struct bzimage *image, struct error *err);
 
 /*
  * The kernel, good until kernel_unpack_release(). NULL when it was not started, or when it cannot be unpacked. That is

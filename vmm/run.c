@@ -313,7 +313,7 @@ static int run_all(struct run *run, int *status, struct error *err)
 	if (code == 0)
 		code = metrics_file_open(&run->metrics, &run->config->metrics, err);
 	if (code == 0 && !run->config->keep_packed)
-		kernel_unpack_start(&run->unpack, &run->kernel);
+		code = kernel_unpack_start(&run->unpack, &run->kernel, err);
 	if (code == 0) {
 		stages_mark(run->stages, STAGE_BOARD);
 		code = run->config->initrd != NULL ? open_initrd(run, err) : build_initrd(run, err);
