@@ -21,6 +21,7 @@ unit_test(sandbox sandbox)
 unit_test(console machine)
 unit_test(loop machine)
 unit_test(workbench machine)
+unit_test(kernel_unpack machine zlib)
 
 # The machine on a fake KVM that answers behind vmm/kvm/kvm.h: it comes first, so the library is not taken.
 unit_test(machine machine board options config base Threads::Threads)
