@@ -106,7 +106,7 @@ static void other_formats_have_the_size_behind_them(void **state)
 	unpack(&result, LZ4, sizeof(LZ4), &less);
 	assert_refused(&result, -EBADMSG, "damaged");
 	unpack(&result, LZ4, sizeof(LZ4), &huge);
-	assert_refused(&result, -EFBIG, "larger than any kernel");
+	assert_refused(&result, -EFBIG, "larger than what the header has room for");
 }
 
 /* What tells of more than its bzImage has room for is not unpacked at all. */
@@ -120,9 +120,9 @@ static void a_bomb_is_not_lit(void **state)
 	(void)state;
 	memcpy(packed + size - 4, &more, 4); /* gzip's own size; it is not believed alone, see above */
 	unpack(&result, packed, size, NULL);
-	assert_refused(&result, -EFBIG, "larger than any kernel");
+	assert_refused(&result, -EFBIG, "larger than what the header has room for");
 	unpack(&result, LZ4, sizeof(LZ4), &more);
-	assert_refused(&result, -EFBIG, "larger than any kernel");
+	assert_refused(&result, -EFBIG, "larger than what the header has room for");
 }
 
 static void what_is_no_payload_is_refused(void **state)

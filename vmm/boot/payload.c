@@ -43,7 +43,7 @@ static const struct format *format_of(const uint8_t *packed)
 static int bad_payload(const struct bzimage *image, int code, struct error *err)
 {
 	const char *why = code == -EBADMSG ? "is damaged"
-			  : code == -EFBIG ? "is larger than any kernel"
+			  : code == -EFBIG ? "is larger than what the header has room for"
 					   : strerror(-code);
 
 	return error_set(err, EXIT_STATUS_IMAGE, -code, "--kernel %s: the packed kernel in it: %s; take a good copy",
