@@ -102,7 +102,7 @@ static const char *check_labels(const char *at)
 }
 
 struct family {
-	char name[128], type[16], unit[16];
+	char name[128], type[512], unit[512];
 	bool has_help;
 	unsigned samples;
 };
@@ -114,15 +114,15 @@ static void check_metadata(char *line, struct family *family)
 	assert_int_equal(sscanf(line, "# %7s %127s %511[^\n]", word, name, rest), 3);
 	if (strcmp(word, "TYPE") == 0) {
 		*family = (struct family){0};
-		strcpy(family->name, name);
-		strcpy(family->type, rest);
+		memcpy(family->name, name, sizeof(name));
+		memcpy(family->type, rest, sizeof(rest));
 		assert_true(strcmp(rest, "counter") == 0 || strcmp(rest, "gauge") == 0 || strcmp(rest, "info") == 0);
 	}
 	/* all of a family's words stand together, before its samples */
 	assert_string_equal(name, family->name);
 	assert_int_equal(family->samples, 0);
 	if (strcmp(word, "UNIT") == 0) {
-		strcpy(family->unit, rest);
+		memcpy(family->unit, rest, sizeof(rest));
 		assert_true(strlen(name) > strlen(rest) + 1);
 		assert_string_equal(name + strlen(name) - strlen(rest), rest);
 		assert_int_equal(name[strlen(name) - strlen(rest) - 1], '_');
@@ -195,9 +195,10 @@ static void open_metrics_is_well_formed(void **state)
 {
 	static const char *const LINES[] = {
 		"\n# TYPE spmvm_blk_moved_bytes counter\n# UNIT spmvm_blk_moved_bytes bytes\n",
-		"\nspmvm_blk_moved_bytes_total{device=\"blk0\",operation=\"read\"} 5000\n"
-		"spmvm_blk_moved_bytes_total{device=\"blk0\",operation=\"write\"} 5001\n"
-		"spmvm_blk_moved_bytes_total{device=\"blk1\",operation=\"read\"} 7000\n",
+		/* one behind the other */
+		("\nspmvm_blk_moved_bytes_total{device=\"blk0\",operation=\"read\"} 5000\n"
+		 "spmvm_blk_moved_bytes_total{device=\"blk0\",operation=\"write\"} 5001\n"
+		 "spmvm_blk_moved_bytes_total{device=\"blk1\",operation=\"read\"} 7000\n"),
 		"\nspmvm_blk_requests_total{device=\"blk1\",operation=\"write\"} 8\n",
 		"\nspmvm_cpu_seconds_total 1.500000001\n",
 		"\nspmvm_kvm_remote_tlb_flush_total 9\n",

@@ -66,12 +66,15 @@ static int set_up(void **state)
 	return 0;
 }
 
+/* Nothing is read there. */
+static const void *mapping(void)
+{
+	return (const void *)(uintptr_t)host.base; /* NOLINT(performance-no-int-to-ptr) */
+}
+
 static void look(uint64_t size)
 {
-	/* nothing is read there */
-	const void *at = (const void *)(uintptr_t)host.base; /* NOLINT(performance-no-int-to-ptr) */
-
-	assert_int_equal(placement_look(&placement, &backend, at, size), 0);
+	assert_int_equal(placement_look(&placement, &backend, mapping(), size), 0);
 }
 
 /* What the report tells at level info. */
@@ -122,6 +125,13 @@ static void a_large_one_is_sampled(void **state)
 			assert_true(placement.on_node[node] < size / host.nodes * 11 / 10);
 		}
 	}
+	/* who asks often asks for less */
+	memset(&placement, 0, sizeof(placement));
+	host.asked = 0;
+	host.nodes = 1;
+	assert_int_equal(placement_sample(&placement, &backend, mapping(), size, 100), 0);
+	assert_true(host.asked > 50 && host.asked <= 100);
+	assert_int_equal(placement.on_node[0], size);
 }
 
 static void huge_pages_are_asked_for_once(void **state)

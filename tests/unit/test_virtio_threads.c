@@ -71,6 +71,7 @@ static void *run_observer(void *context)
 
 static void arena_start(struct arena *arena, struct virtio_driver *driver)
 {
+	memset(arena, 0, sizeof(*arena));
 	arena->driver = driver;
 	driver->device->registers = (uint8_t *)arena->pages;
 	assert_int_equal(pthread_create(&arena->main_loop, NULL, run_main_loop, arena), 0);
@@ -117,11 +118,10 @@ static void a_disk(const struct virtio_blk_options *options)
 {
 	struct blk_guest *guest = blk_guest_new(*options, (uint64_t)DISK_SECTORS * SECTOR);
 	struct virtio_driver *driver = &guest->driver;
-	struct arena *arena = calloc(1, sizeof(*arena));
+	static struct arena arena;
 	uint64_t rings = driver->next, taken = 0, served;
 
-	assert_non_null(arena);
-	arena_start(arena, driver);
+	arena_start(&arena, driver);
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		give_up(driver, rings);
 		blk_guest_start(guest, DRIVER_ALL_FEATURES);
@@ -134,12 +134,11 @@ static void a_disk(const struct virtio_blk_options *options)
 		take_back(driver, 0, AT_ONCE);
 		taken += AT_ONCE;
 	}
-	arena_end(arena);
+	arena_end(&arena);
 	served = counted(&guest->blk.device, "requests", "read") + counted(&guest->blk.device, "requests", "write");
 	assert_true(served >= taken && served <= (uint64_t)ROUNDS * AT_ONCE);
 	assert_true(counted(&guest->blk.device, "transferred", "write") >= taken / 2 * SIZE);
 	assert_int_equal(counted(&guest->blk.device, "errors", "write"), 0);
-	free(arena);
 	blk_guest_free(guest);
 }
 
@@ -162,17 +161,17 @@ static void a_console(void **state)
 		.name = "p", .in_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC), .out_fd = open("/dev/null", O_WRONLY)};
 	const struct virtio_console_options options = {.option = "--port", .ports = &port, .count = 1};
 	struct virtio_console *console = calloc(1, sizeof(*console));
-	struct arena *arena = calloc(1, sizeof(*arena));
+	static struct arena arena;
 	struct virtio_driver driver;
 	struct error err;
 	uint64_t rings, taken = 0;
 
 	(void)state;
-	assert_true(console != NULL && arena != NULL);
+	assert_non_null(console);
 	assert_int_equal(virtio_console_init(console, &options, NULL, &err), 0);
 	driver_init(&driver, &console->device);
 	rings = driver.next;
-	arena_start(arena, &driver);
+	arena_start(&arena, &driver);
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		give_up(&driver, rings);
 		assert_true(driver_start(&driver, VIRTIO_FEATURE_VERSION_1 | VIRTIO_FEATURE_EVENT_IDX, 32));
@@ -189,13 +188,12 @@ static void a_console(void **state)
 		take_back(&driver, 1, AT_ONCE);
 		taken += (uint64_t)AT_ONCE * SIZE;
 	}
-	arena_end(arena);
+	arena_end(&arena);
 	assert_true(counted(&console->device, "in", "p") >= taken);
 	assert_true(counted(&console->device, "out", "p") >= taken);
 	virtio_console_release(console);
 	driver_release(&driver);
 	free(console);
-	free(arena);
 }
 
 int main(void)
