@@ -15,6 +15,7 @@
 
 #include "devices/virtio/net.h"
 #include "devices/virtio/vsock.h"
+#include "tests/unit/counted.h"
 #include "tests/unit/virtio_driver.h"
 
 int __wrap_open(const char *path, int flags, ...);
@@ -312,6 +313,10 @@ static void break_ring(struct virtio_driver *driver)
 	expect_stopped();
 	assert_true(driver_start(driver, DRIVER_ALL_FEATURES, 64));
 	assert_true(kernel.running);
+	assert_int_equal(counted(driver->device, "needs_resets", NULL), 2);
+	/* what the kernel does is not seen here, and nothing is said of it: not that it was nothing */
+	assert_int_equal(counted(driver->device, "kicks", NULL), NOT_COUNTED);
+	assert_int_equal(counted(driver->device, "frames", "to_guest"), NOT_COUNTED);
 }
 
 static void test_vsock(void **state)
