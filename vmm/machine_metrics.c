@@ -23,6 +23,7 @@
 struct machine_metrics {
 	struct metrics_file *file; /* borrowed; NULL when nobody writes any */
 	int timer_fd;              /* of the interval; -1 when unset */
+	FILE *smaps;               /* of this process, open from the start on; NULL when it cannot be */
 	struct kvm_stats vm;
 	struct kvm_stats *vcpus; /* [vcpu_count] */
 };
@@ -199,9 +200,11 @@ static void collect_memory(const struct machine *machine, struct metrics *metric
 {
 	const struct config *config = machine->board->config;
 	uint64_t *huge = calloc(machine->backend_count + 1, sizeof(*huge));
-	bool known = huge != NULL && machine_count_huge(machine, huge) == 0;
+	bool known = huge != NULL && machine->metrics != NULL && machine->metrics->smaps != NULL;
 
 	metrics->failed |= huge == NULL;
+	if (known)
+		machine_count_huge(machine, machine->metrics->smaps, huge);
 	for (size_t i = 0; i < machine->backend_count; i++) {
 		const struct mem_backend *backend = &machine->backends[i];
 
@@ -274,6 +277,7 @@ int machine_open_metrics(struct machine *machine, struct metrics_file *file, str
 	}
 	self->file = file;
 	self->timer_fd = -1;
+	self->smaps = fopen("/proc/self/smaps", "re");
 	code = kvm_stats_open(&self->vm, machine->kvm->vm_fd);
 	for (size_t i = 0; i < machine->vcpu_count; i++) {
 		kvm_stats_init(&self->vcpus[i]);
@@ -331,6 +335,8 @@ void machine_release_metrics(struct machine *machine)
 	if (self == NULL)
 		return;
 	io_close(&self->timer_fd);
+	if (self->smaps != NULL)
+		fclose(self->smaps);
 	kvm_stats_release(&self->vm);
 	for (size_t i = 0; i < machine->vcpu_count; i++)
 		kvm_stats_release(&self->vcpus[i]);

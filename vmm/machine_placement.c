@@ -27,9 +27,9 @@ static void on_huge(void *context, uint64_t start, uint64_t bytes)
 	}
 }
 
-int machine_count_huge(const struct machine *machine, uint64_t *huge)
+void machine_count_huge(const struct machine *machine, FILE *smaps, uint64_t *huge)
 {
-	return placement_huge("", on_huge, &(struct huge_pages){machine, huge});
+	placement_huge_in(smaps, on_huge, &(struct huge_pages){machine, huge});
 }
 
 static void report(const struct machine *machine, const struct mem_backend *backend, uint64_t huge)
@@ -64,7 +64,7 @@ int machine_report_placement(const struct machine *machine, struct error *err)
 	huge = calloc(machine->backend_count, sizeof(huge[0]));
 	if (huge == NULL)
 		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "out of memory while building the machine");
-	machine_count_huge(machine, huge);
+	placement_huge("", on_huge, &(struct huge_pages){machine, huge});
 	for (size_t i = 0; i < machine->backend_count; i++) {
 		if (machine->backends[i].populate && machine->backends[i].kind != BACKEND_DAX)
 			report(machine, &machine->backends[i], huge[i]);

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 #include "devices/debug_exit.h"
 #include "devices/pci_host.h"
@@ -153,8 +154,11 @@ int machine_watch_control(struct machine *machine, struct loop *loop);
  */
 int machine_report_placement(const struct machine *machine, struct error *err);
 
-/* Counts the bytes of each backend (backend_count of them, zeroed) that are mapped with transparent huge pages. -errno. */
-int machine_count_huge(const struct machine *machine, uint64_t *huge);
+/*
+ * Counts the bytes of each backend (backend_count of them, zeroed) that are mapped with transparent huge pages; smaps is
+ * this process's.
+ */
+void machine_count_huge(const struct machine *machine, FILE *smaps, uint64_t *huge);
 
 /* ---- machine_metrics.c */
 

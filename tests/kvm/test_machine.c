@@ -481,6 +481,7 @@ static void exits_and_marks_are_counted(void **state)
 	assert_int_equal(metric(json, "devices", "out_bytes", NULL), 1);
 	assert_int_equal(metric(json, "memory", "size_bytes", NULL), 1 << 30);
 	assert_true(metric(json, "memory", "allocated_bytes", NULL) > 0);
+	assert_true(metric(json, "memory", "huge_bytes", NULL) >= 0);
 	assert_true(metric(json, "boot", "first_run_ns", NULL) > 0);
 	assert_true(metric(json, "boot", "mark_ns", "command") > 0);
 	assert_true(metric(json, "boot", "mark_ns", "init") >= metric(json, "boot", "mark_ns", "command"));

@@ -72,18 +72,14 @@ int placement_look(struct placement *placement, const struct mem_backend *backen
 	return placement_sample(placement, backend, at, size, PLACEMENT_SAMPLES);
 }
 
-int placement_huge(const char *root, void (*found)(void *context, uint64_t start, uint64_t bytes), void *context)
+void placement_huge_in(FILE *smaps, void (*found)(void *context, uint64_t start, uint64_t bytes), void *context)
 {
-	char path[PATH_MAX], *line = NULL;
 	uint64_t start = 0, end, kib;
 	size_t capacity = 0;
-	FILE *file;
+	char *line = NULL;
 
-	snprintf(path, sizeof(path), "%s/proc/self/smaps", root);
-	file = fopen(path, "re");
-	if (file == NULL)
-		return -errno;
-	while (getline(&line, &capacity, file) >= 0) {
+	rewind(smaps);
+	while (getline(&line, &capacity, smaps) >= 0) {
 		/* "7f12a0000000-7f12b0000000 rw-s ...", then lines "ShmemPmdMapped:   2048 kB" */
 		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &start, &end) == 2)
 			continue;
@@ -93,6 +89,18 @@ int placement_huge(const char *root, void (*found)(void *context, uint64_t start
 			found(context, start, kib * KIB);
 	}
 	free(line);
+}
+
+int placement_huge(const char *root, void (*found)(void *context, uint64_t start, uint64_t bytes), void *context)
+{
+	char path[PATH_MAX];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/proc/self/smaps", root);
+	file = fopen(path, "re");
+	if (file == NULL)
+		return -errno;
+	placement_huge_in(file, found, context);
 	fclose(file);
 	return 0;
 }

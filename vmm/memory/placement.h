@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "vmm/base/log.h"
 #include "vmm/memory/backend.h"
@@ -39,6 +40,9 @@ int placement_sample(struct placement *placement, const struct mem_backend *back
  * are mapped so (ROOT/proc/self/smaps). -errno when that cannot be read.
  */
 int placement_huge(const char *root, void (*found)(void *context, uint64_t start, uint64_t bytes), void *context);
+
+/* The same in the smaps file of a process that is open already, read from its start each time. */
+void placement_huge_in(FILE *smaps, void (*found)(void *context, uint64_t start, uint64_t bytes), void *context);
 
 /*
  * One line about the backend: what is resident, on which host nodes, how much in huge pages (level info when prealloc=on
