@@ -47,8 +47,8 @@ static int controlled_run(const struct config *config, int *status, struct error
 	return code;
 }
 
-/* Runs a machine whose vcpu 0 takes these steps, with act() called by turns. The exit status is 0. */
-static void run_with(const char *line, struct fake_step *steps, size_t count, void (*act)(struct machine *machine))
+/* Runs a machine whose vcpu 0 takes these steps, with act() called by turns. Returns the exit status. */
+static int end_of(const char *line, struct fake_step *steps, size_t count, void (*act)(struct machine *machine))
 {
 	struct machine_line machine = {0};
 	struct run run;
@@ -70,7 +70,12 @@ static void run_with(const char *line, struct fake_step *steps, size_t count, vo
 		fail_msg("%s", run.err.text);
 	line_release(&machine);
 	run_release(&run);
-	assert_int_equal(run.status, 0);
+	return run.status;
+}
+
+static void run_with(const char *line, struct fake_step *steps, size_t count, void (*act)(struct machine *machine))
+{
+	assert_int_equal(end_of(line, steps, count, act), 0);
 }
 
 static void assert_events(const enum machine_event_kind *kinds, size_t count)
@@ -258,21 +263,31 @@ static void do_nothing(struct machine *machine)
 	wait_ms(1);
 }
 
+static struct fake_step write8(uint64_t port, uint8_t *byte)
+{
+	return (struct fake_step){.exit = {.kind = KVM_EXIT_KIND_IO,
+					   .address = port,
+					   .data = byte,
+					   .size = 1,
+					   .count = 1,
+					   .is_write = true}};
+}
+
 static void the_guests_own_end_is_told(void **state)
 {
-	static const enum machine_event_kind KINDS[] = {MACHINE_EVENT_ENDED};
-	uint8_t off[] = {0x34};
-	struct fake_step step = {.exit = {.kind = KVM_EXIT_KIND_IO,
-					  .address = 0x600,
-					  .data = off,
-					  .size = 1,
-					  .count = 1,
-					  .is_write = true}};
+	static const enum machine_event_kind KINDS[] = {MACHINE_EVENT_PANICKED, MACHINE_EVENT_ENDED};
+	uint8_t off = 0x34, panicked = 1;
+	struct fake_step step = write8(0x600, &off);
 
 	(void)state;
 	run_with("", &step, 1, do_nothing);
-	assert_events(KINDS, 1);
+	assert_events(&KINDS[1], 1);
 	assert_int_equal(control.events[0].cause, STOP_POWEROFF);
+
+	step = write8(0x505, &panicked);
+	assert_int_equal(end_of("", &step, 1, do_nothing), EXIT_STATUS_GUEST_CRASH);
+	assert_events(KINDS, 2);
+	assert_int_equal(control.events[1].cause, STOP_PANIC);
 }
 
 int main(void)
