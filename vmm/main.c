@@ -90,7 +90,7 @@ static int run(const struct config *config, struct stages *stages, int *status, 
 
 static int perform(struct options *options, struct stages *stages, int *status, struct error *err)
 {
-	struct config config;
+	struct config config = {0};
 	int code;
 
 	if (options->command == COMMAND_HELP) {
