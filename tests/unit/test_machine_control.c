@@ -36,13 +36,13 @@ static void on_event(void *context, const struct machine_event *event)
 	control.events[control.count++] = *event;
 }
 
-static int controlled_run(const struct config *config, int *status, struct error *err)
+static int controlled_run(const struct config *config, struct stages *stages, int *status, struct error *err)
 {
 	struct machine_control functions = {eventfd(1, EFD_CLOEXEC), on_ready, on_event, NULL};
 	int code;
 
 	assert_true(functions.fd >= 0);
-	code = run_machine(config, &functions, status, err);
+	code = run_machine(config, &functions, stages, status, err);
 	close(functions.fd);
 	return code;
 }
@@ -62,8 +62,8 @@ static int end_of(const char *line, struct fake_step *steps, size_t count, void 
 	fake_kvm.steps = steps;
 	fake_kvm.step_count = count;
 	run_init(&run);
-	snprintf(text, sizeof(text), "--kernel %s --initrd %s --log error --serial none %s", run.kernel.path,
-		 run.initrd.path, line);
+	snprintf(text, sizeof(text), "--kernel %s --initrd %s --log error --serial none --sandbox off %s",
+		 run.kernel.path, run.initrd.path, line);
 	line_config(&machine, text);
 	run_config(&run, machine.config, controlled_run);
 	if (run.code < 0)
