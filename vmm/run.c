@@ -256,7 +256,7 @@ static int load(struct run *run, struct error *err)
 	if (code < 0)
 		return code;
 	if (getrandom(request.random, sizeof(request.random), 0) == (ssize_t)sizeof(request.random))
-		request.vmlinux = kernel_unpack_wait(&run->unpack, &run->log);
+		request.vmlinux = kernel_unpack_wait(&run->unpack);
 	code = linux_boot_load(&boot, &request, machine_memory(run->machine), err);
 	kernel_unpack_release(&run->unpack);
 	buf_release(&tree);
@@ -313,7 +313,7 @@ static int run_all(struct run *run, int *status, struct error *err)
 	if (code == 0)
 		code = metrics_file_open(&run->metrics, &run->config->metrics, err);
 	if (code == 0 && !run->config->keep_packed)
-		code = kernel_unpack_start(&run->unpack, &run->kernel, err);
+		code = kernel_unpack_start(&run->unpack, &run->kernel, run->config->kernel_cache, &run->log, err);
 	if (code == 0) {
 		stages_mark(run->stages, STAGE_BOARD);
 		code = run->config->initrd != NULL ? open_initrd(run, err) : build_initrd(run, err);
