@@ -63,8 +63,8 @@ static const struct vmlinux *unpack(struct fixture *fixture, struct kernel_unpac
 
 	fixture->file = memory_file_new(fixture->image.bytes, fixture->image.size);
 	assert_int_equal(bzimage_open(&fixture->kernel, fixture->file.path, &err), 0);
-	assert_int_equal(kernel_unpack_start(unpack, &fixture->kernel, &err), 0);
-	return kernel_unpack_wait(unpack, &fixture->log);
+	assert_int_equal(kernel_unpack_start(unpack, &fixture->kernel, "off", &fixture->log, &err), 0);
+	return kernel_unpack_wait(unpack);
 }
 
 static void assert_line(struct fixture *fixture, const char *line)
@@ -120,7 +120,7 @@ static void what_was_not_started_gives_nothing(void **state)
 	struct fixture *fixture = *state;
 	struct kernel_unpack job = {0};
 
-	assert_null(kernel_unpack_wait(&job, &fixture->log));
+	assert_null(kernel_unpack_wait(&job));
 	assert_line(fixture, "");
 	kernel_unpack_release(&job);
 	/* one that nobody waits for is no leak, of memory or of a thread */
