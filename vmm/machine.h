@@ -93,6 +93,7 @@ struct machine_control {
 	void (*ready)(void *context, struct machine *machine); /* may call all that follows below */
 	void (*event)(void *context, const struct machine_event *event);
 	void *context;
+	int folder; /* that its socket is to be removed from at the end, by unlinkat(); -1 for none; borrowed */
 };
 
 /*

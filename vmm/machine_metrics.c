@@ -76,14 +76,21 @@ static const struct counter_field MARK = {
 	"mark", 0, COUNTER_GAUGE, UNIT_NANOSECONDS,
 	"When the guest said that it had come to this point of its start, since it first ran"};
 
-/* The stages of our own start, from exec to the first KVM_RUN, belong here too. */
+static const struct counter_field STAGE = {"stage", 0, COUNTER_GAUGE, UNIT_NANOSECONDS,
+					   "How long this stage of the start took, from main() to the first KVM_RUN"};
+
 static void collect_boot(const struct machine *machine, struct metrics *metrics)
 {
 	static const char *const MARKS[DEBUG_EXIT_MARKS + 1] = {
 		[GUEST_MARK_INIT] = "init", [GUEST_MARK_COMMAND] = "command"};
-	uint64_t start = counter_read(&machine->first_run);
+	uint64_t start = machine->stages->at[STAGE_RUN];
 
 	metrics_object(metrics, METRICS_BOOT, NULL, NULL, NULL);
+	for (enum stage stage = STAGE_MAIN + 1; stage < STAGE_COUNT; stage++) {
+		if (machine->stages->at[stage] != 0)
+			metrics_labelled(metrics, &STAGE, "stage", stage_name(stage),
+					 stages_took(machine->stages, stage));
+	}
 	if (start == 0)
 		return;
 	metrics_value(metrics, &FIRST_RUN, start);

@@ -115,7 +115,6 @@ static void *vcpu_thread(void *argument)
 	wait_for_start(machine);
 	if (self->vcpu.index == 0) {
 		stages_mark(machine->stages, STAGE_RUN);
-		counter_set(&machine->first_run, machine->stages->at[STAGE_RUN]);
 		stages_log(machine->stages, machine->log);
 		log_debug(machine->log, "first KVM_RUN at %" PRIu64 " ns of CLOCK_MONOTONIC",
 			  machine->stages->at[STAGE_RUN]);

@@ -40,6 +40,16 @@ int machine_enter_sandbox(struct machine *machine, struct error *err)
 	if (code < 0)
 		return code;
 	options.inherited = inherited;
+	if (machine->control != NULL) {
+		options.needs |= SANDBOX_CONTROL;
+		if (machine->control->folder >= 0) {
+			options.needs |= SANDBOX_FOLDERS;
+			options.folders = &machine->control->folder;
+			options.folder_count = 1;
+		}
+	}
+	if (machine->metrics != NULL)
+		options.needs |= SANDBOX_METRICS;
 	for (size_t i = 0; i < config->device_count; i++)
 		options.needs |= 1u << config->devices[i].kind;
 	code = sandbox_enter(&machine->sandbox, &options, err);

@@ -83,7 +83,6 @@ struct machine {
 	size_t vcpu_count;
 
 	struct machine_metrics *metrics; /* of machine_metrics.c; NULL when nobody has asked for any */
-	struct counter first_run;        /* ns of CLOCK_MONOTONIC; 0 until the guest runs */
 
 	struct errand *errands; /* those that nobody has begun; under errand_lock */
 	pthread_mutex_t errand_lock;

@@ -19,6 +19,8 @@ int metrics_file_open(struct metrics_file *file, const struct config_metrics *co
 	*file = (struct metrics_file){.fd = -1, .config = config};
 	if (config->path == NULL)
 		return 0;
+	/* jansson reads /dev/urandom for its first object: not when the process may open files no more */
+	json_object_seed(0);
 	/* O_NONBLOCK: a FIFO is refused below, not waited for */
 	file->fd = open(config->path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | append, 0666);
 	if (file->fd < 0)

@@ -130,7 +130,7 @@ json_t *metrics_query_stats(const struct metrics *metrics, enum metrics_kind kin
 			continue;
 		result = json_pack("{s:s, s:o}", "provider", of_kvm ? "kvm" : "spmvm", "stats",
 				   stats_of(metrics, object, of_kvm));
-		snprintf(path, sizeof(path), "%s%s", kind == METRICS_VCPU ? "/machine/vcpu/" : "", object->id);
+		snprintf(path, sizeof(path), kind == METRICS_VCPU ? "/machine/cpu[%s]" : "%s", object->id);
 		code = json_array_append_new(results, result);
 		if (code == 0 && object->id[0] != '\0')
 			code = json_object_set_new(result, kind == METRICS_VCPU ? "qom-path" : "id", json_string(path));

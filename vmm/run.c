@@ -323,8 +323,8 @@ static int run_all(struct run *run, int *status, struct error *err)
 		code = machine_new(&run->machine, run->board, &run->kvm, &run->console,
 				   run->config->command != NULL ? &run->workbench : NULL, run->stages, &run->log, err);
 	}
-	if (code == 0 && run->metrics.fd >= 0)
-		code = machine_open_metrics(run->machine, &run->metrics, err);
+	if (code == 0 && (run->metrics.fd >= 0 || run->control != NULL))
+		code = machine_open_metrics(run->machine, run->metrics.fd >= 0 ? &run->metrics : NULL, err);
 	if (code == 0)
 		code = load(run, err);
 	if (code == 0) {

@@ -22,7 +22,7 @@
 enum sandbox_thread { SANDBOX_MAIN, SANDBOX_VCPU, SANDBOX_THREADS };
 
 /* What a machine may have and another not; sets of these, beside 1 << enum config_device_kind. */
-enum { SANDBOX_FOLDERS = 1 << 16 };
+enum { SANDBOX_FOLDERS = 1 << 16, SANDBOX_CONTROL = 1 << 17, SANDBOX_METRICS = 1 << 18 };
 
 struct sandbox_options {
 	enum sandbox_mode mode;

@@ -20,13 +20,15 @@
 enum { UNREGISTER_FILES = 3 };
 
 static const uint32_t VCPU_IOCTLS[] = {
-	KVM_RUN, KVM_GET_SREGS, KVM_X86_SET_MCE, /* a broken memory cell */
-	TCSETSW,                                 /* the terminal, when the process ends at once */
+	KVM_RUN,           KVM_GET_SREGS, KVM_X86_SET_MCE, /* a broken memory cell */
+	KVM_KVMCLOCK_CTRL,                                 /* it was paused */
+	TCSETSW,                                           /* the terminal, when the process ends at once */
 };
 static const uint32_t MAIN_IOCTLS[] = {
 	TCGETS,       TCSETSW,       TIOCGWINSZ,   /* the terminal */
 	KVM_GET_REGS, KVM_GET_SREGS, KVM_TRANSLATE /* a crash report */
 };
+static const uint32_t PAUSE_IOCTLS[] = {KVM_GET_CLOCK, KVM_SET_CLOCK};
 static const uint32_t VRING_IOCTLS[] = {
 	VHOST_SET_FEATURES,  VHOST_SET_VRING_NUM,  VHOST_SET_VRING_BASE, VHOST_SET_VRING_ADDR,
 	VHOST_SET_VRING_ERR, VHOST_SET_VRING_CALL, VHOST_SET_VRING_KICK,
@@ -35,6 +37,7 @@ static const uint32_t NET_IOCTLS[] = {TUNSETOFFLOAD, VHOST_NET_SET_BACKEND};
 static const uint32_t VSOCK_IOCTLS[] = {VHOST_VSOCK_SET_RUNNING};
 static const uint32_t BLK_IOCTLS[] = {BLKDISCARD};
 static const uint32_t EXECUTABLE[] = {PROT_EXEC};
+static const uint32_t OURSELF[] = {0};
 static const uint32_t UNREGISTER[] = {UNREGISTER_FILES};
 /* what malloc and the end of a thread use */
 static const uint32_t ADVICE[] = {MADV_DONTNEED};
@@ -67,7 +70,7 @@ const struct sandbox_rule SANDBOX_RULES[] = {
 	{SYS_io_uring_enter, MAIN, WITH(BLK), ANY},
 	{SYS_readv, MAIN, WITH(PORT), ANY},
 	{SYS_writev, MAIN, WITH(PORT) | WITH(NET), ANY},
-	{SYS_recvfrom, MAIN, WITH_PROCESS, ANY}, /* a stream of frames; vhost-user's replies */
+	{SYS_recvfrom, MAIN, WITH_PROCESS | SANDBOX_CONTROL, ANY}, /* frames, vhost-user's replies, commands */
 	{SYS_sendmmsg, MAIN, WITH(NET), ANY},
 	{SYS_preadv, MAIN, WITH(BLK), ANY}, /* a host without io_uring */
 	{SYS_pwritev, MAIN, WITH(BLK), ANY},
@@ -91,6 +94,20 @@ const struct sandbox_rule SANDBOX_RULES[] = {
 	{SYS_kill, MAIN, WITH_PROCESS, ONE_OF(1, ENDING_SIGNALS)},
 	{SYS_waitid, MAIN, WITH_PROCESS, ANY},
 	{SYS_wait4, MAIN, WITH_PROCESS, ANY},
+
+	/* ---- a machine's control socket */
+	{SYS_accept4, MAIN, SANDBOX_CONTROL, ANY},
+	{SYS_getsockopt, MAIN, SANDBOX_CONTROL, ANY}, /* who the client is */
+	{SYS_sendto, MAIN, SANDBOX_CONTROL, ANY},
+	{SYS_ioctl, MAIN, SANDBOX_CONTROL, ONE_OF(1, PAUSE_IOCTLS)},
+
+	/* ---- what has been counted: of the process, of KVM, of its memory; and the file that it goes to */
+	{SYS_getrusage, MAIN, SANDBOX_METRICS | SANDBOX_CONTROL, ANY},
+	{SYS_pread64, MAIN, SANDBOX_METRICS | SANDBOX_CONTROL, ANY},
+	{SYS_move_pages, MAIN, SANDBOX_METRICS | SANDBOX_CONTROL, ONE_OF(0, OURSELF)},
+	{SYS_lseek, MAIN, SANDBOX_METRICS | SANDBOX_CONTROL, ANY},
+	{SYS_pwrite64, MAIN, SANDBOX_METRICS, ANY},
+	{SYS_ftruncate, MAIN, SANDBOX_METRICS, ANY},
 
 	/* ---- the C library: memory, signals, clocks */
 	{SYS_brk, MAIN, 0, ANY},

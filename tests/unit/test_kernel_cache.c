@@ -466,7 +466,7 @@ static void a_kernel_that_cannot_be_unpacked_is_an_error_and_not_kept(void **sta
 	place_new(&place);
 	put_kernel(&place, "a", 'a');
 	fd = open(scratch_path(&place.scratch, "a"), O_WRONLY | O_CLOEXEC);
-	assert_int_equal(pwrite(fd, "BZh9", 4, IMAGE_CODE + IMAGE_ENTRY_64), 4);
+	assert_int_equal(pwrite(fd, "PK\3\4", 4, IMAGE_CODE + IMAGE_ENTRY_64), 4);
 	close(fd);
 	assert_int_equal(get(&place, &kernel, "a", scratch_path(&place.scratch, "cache"), &err), -ENOTSUP);
 	assert_int_equal(err.status, EXIT_STATUS_IMAGE);

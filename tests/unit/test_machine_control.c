@@ -38,7 +38,7 @@ static void on_event(void *context, const struct machine_event *event)
 
 static int controlled_run(const struct config *config, struct stages *stages, int *status, struct error *err)
 {
-	struct machine_control functions = {eventfd(1, EFD_CLOEXEC), on_ready, on_event, NULL};
+	struct machine_control functions = {eventfd(1, EFD_CLOEXEC), on_ready, on_event, NULL, -1};
 	int code;
 
 	assert_true(functions.fd >= 0);

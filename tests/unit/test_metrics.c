@@ -277,9 +277,9 @@ static void statistics_are_in_qemus_shape(void **state)
 
 	(void)state;
 	text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
-	assert_string_equal(text, "[{\"provider\":\"kvm\",\"qom-path\":\"/machine/vcpu/0\",\"stats\":["
+	assert_string_equal(text, "[{\"provider\":\"kvm\",\"qom-path\":\"/machine/cpu[0]\",\"stats\":["
 				  "{\"name\":\"exits\",\"value\":70},{\"name\":\"guest_mode\",\"value\":0}]},"
-				  "{\"provider\":\"kvm\",\"qom-path\":\"/machine/vcpu/1\",\"stats\":["
+				  "{\"provider\":\"kvm\",\"qom-path\":\"/machine/cpu[1]\",\"stats\":["
 				  "{\"name\":\"exits\",\"value\":71},{\"name\":\"guest_mode\",\"value\":1}]}]");
 	free(text);
 	json_decref(json);

@@ -304,6 +304,25 @@ static void tells_what_there_is(void **state)
 	       "{\"node-id\":2,\"cpus\":[],\"base-memory\":0,\"spm-memory\":268435456,\"distances\":[40,20,10,20]},"
 	       "{\"node-id\":3,\"cpus\":[],\"base-memory\":0,\"spm-memory\":536870912,\"distances\":[20,20,20,10]}"
 	       "]}\r\n");
+	expect(fd, "{\"execute\": \"query-stats\", \"arguments\": {\"target\": \"vm\"}}",
+	       "{\"return\":[{\"provider\":\"kvm\",\"stats\":[{\"name\":\"remote_tlb_flush\",\"value\":5}]}]}\r\n");
+	expect(fd, "{\"execute\": \"query-stats\", \"arguments\": {\"target\": \"vcpu\"}}",
+	       "{\"return\":[{\"provider\":\"kvm\",\"stats\":[{\"name\":\"exits\",\"value\":9}],"
+	       "\"qom-path\":\"/machine/cpu[1]\"}]}\r\n");
+	expect(fd, "{\"execute\": \"query-stats\", \"arguments\": {\"target\": \"device\"}}",
+	       "{\"return\":[{\"provider\":\"spmvm\",\"stats\":[{\"name\":\"requests.read\",\"value\":3}],"
+	       "\"id\":\"blk0\"}]}\r\n");
+	expect(fd, "{\"execute\": \"query-stats\", \"arguments\": {\"target\": \"moon\"}}",
+	       "{\"error\":{\"class\":\"GenericError\",\"desc\":"
+	       "\"target 'moon' is unknown; use vm, vcpu, memory or device\"}}\r\n");
+	expect(fd, "{\"execute\": \"query-stats\"}",
+	       "{\"error\":{\"class\":\"GenericError\",\"desc\":\"argument 'target' is missing; add it\"}}\r\n");
+	expect(fd, "{\"execute\": \"query-metrics\"}",
+	       "{\"return\":{\"time_ns\":1,\"final\":false,\"machine\":{\"faults\":7,\"kvm\":{\"remote_tlb_flush\":5}},"
+	       "\"boot\":{},\"vcpus\":[{\"id\":\"1\",\"kvm\":{\"exits\":9}}],\"memory\":[],"
+	       "\"devices\":[{\"id\":\"blk0\",\"class\":\"blk\",\"option\":\"--blk disk\",\"requests\":{\"read\":3}}]}}\r\n");
+	expect(fd, "{\"execute\": \"query-metrics\", \"arguments\": {\"format\": \"xml\"}}",
+	       "{\"error\":{\"class\":\"GenericError\",\"desc\":\"format 'xml' is unknown; use json or openmetrics\"}}\r\n");
 	expect(fd, "{\"execute\": \"query-cpus-fast\"}",
 	       "{\"return\":["
 	       "{\"cpu-index\":0,\"qom-path\":\"/machine/cpu[0]\",\"thread-id\":1000,\"props\":{\"node-id\":0,"

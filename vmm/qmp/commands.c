@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmm/base/buf.h"
 #include "vmm/machine.h"
+#include "vmm/metrics_json.h"
 
 /* What the virtio-mem device of --maxmem is called here; the blocks have the user's ids. */
 #define HOTPLUG_ID   "hotplug"
@@ -324,6 +326,64 @@ static json_t *qom_set(struct machine *machine, const json_t *arguments, struct 
 	return json_object();
 }
 
+/* ------------------------------------------------------------------------------------------- what it has counted */
+
+/* As in QEMU, with two targets of ours: its "vm" and "vcpu" are KVM's own counters. */
+static json_t *query_stats(struct machine *machine, const json_t *arguments, struct qmp_error *error)
+{
+	static const struct {
+		const char *target;
+		enum metrics_kind kind;
+	} TARGETS[] = {{"vm", METRICS_MACHINE},
+		       {"vcpu", METRICS_VCPU},
+		       {"memory", METRICS_MEMORY},
+		       {"device", METRICS_DEVICE}};
+	const char *target = text_argument(arguments, "target", error);
+
+	for (size_t i = 0; target != NULL && i < sizeof(TARGETS) / sizeof(TARGETS[0]); i++) {
+		struct metrics metrics = {0};
+		json_t *stats;
+
+		if (strcmp(TARGETS[i].target, target) != 0)
+			continue;
+		machine_collect(machine, &metrics);
+		stats = metrics_query_stats(&metrics, TARGETS[i].kind);
+		metrics_release(&metrics);
+		return stats != NULL ? stats : qmp_error_set(error, QMP_GENERIC_ERROR, "no memory for the answer");
+	}
+	if (target != NULL)
+		qmp_error_set(error, QMP_GENERIC_ERROR, "target '%s' is unknown; use vm, vcpu, memory or device",
+			      target);
+	return NULL;
+}
+
+/* Ours: all of it, as --metrics writes it. */
+static json_t *query_metrics(struct machine *machine, const json_t *arguments, struct qmp_error *error)
+{
+	const char *format = "json";
+	struct metrics metrics = {0};
+	struct buf text = {0};
+	json_t *answer = NULL;
+
+	if (json_object_get(arguments, "format") != NULL)
+		format = text_argument(arguments, "format", error);
+	if (format == NULL)
+		return NULL;
+	if (strcmp(format, "json") != 0 && strcmp(format, "openmetrics") != 0)
+		return qmp_error_set(error, QMP_GENERIC_ERROR, "format '%s' is unknown; use json or openmetrics",
+				     format);
+	machine_collect(machine, &metrics);
+	if (strcmp(format, "json") == 0) {
+		answer = metrics_json(&metrics);
+	} else {
+		metrics_text(&metrics, &text);
+		answer = buf_failed(&text) ? NULL : json_stringn((const char *)text.data, text.size);
+		buf_release(&text);
+	}
+	metrics_release(&metrics);
+	return answer != NULL ? answer : qmp_error_set(error, QMP_GENERIC_ERROR, "no memory for the answer");
+}
+
 /* A new command is a line here and a function above. */
 static const struct qmp_command COMMANDS[] = {
 	{.name = "qmp_capabilities", .run = qmp_capabilities, .arguments = {"enable"}, .negotiates = true},
@@ -334,6 +394,8 @@ static const struct qmp_command COMMANDS[] = {
 	{.name = "query-memory-devices", .run = query_memory_devices},
 	{.name = "query-memory-size-summary", .run = query_memory_size_summary},
 	{.name = "query-numa", .run = query_numa},
+	{.name = "query-stats", .run = query_stats, .arguments = {"target"}},
+	{.name = "query-metrics", .run = query_metrics, .arguments = {"format"}},
 	{.name = "stop", .run = stop},
 	{.name = "cont", .run = cont},
 	{.name = "system_powerdown", .run = system_powerdown},

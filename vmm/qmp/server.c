@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,9 @@ struct qmp_server {
 	struct sockaddr_un address;
 	dev_t device; /* of the socket's file, */
 	ino_t inode;  /* to know it again */
+	int folder;   /* that it is in; -1 when unset */
 	int listen_fd, epoll_fd;
+	uid_t user;     /* who started the machine */
 	bool listening; /* listen_fd is watched */
 	bool in_turn;
 	struct qmp_client *clients[QMP_CLIENTS_MAX];
@@ -185,12 +188,12 @@ int qmp_server_add(struct qmp_server *server, int fd)
 
 /* ---------------------------------------------------------------------------------------------- the socket */
 
-static bool may_enter(int fd)
+static bool may_enter(int fd, uid_t user)
 {
 	struct ucred peer;
 	socklen_t size = sizeof(peer);
 
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == 0 || peer.uid == geteuid());
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == 0 || peer.uid == user);
 }
 
 static void accept_one(struct qmp_server *server)
@@ -198,7 +201,7 @@ static void accept_one(struct qmp_server *server)
 	int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd >= 0) {
-		if (may_enter(fd))
+		if (may_enter(fd, server->user))
 			(void)qmp_server_add(server, fd);
 		else
 			(void)refuse(fd, "this machine is another user's", -EACCES);
@@ -298,44 +301,58 @@ static int bind_at(struct qmp_server *server, struct error *err)
 
 /*
  * Machines that start at once must not take each other's new socket for a stale one: they go one after the other, by a
- * lock on the folder. Who cannot have it in time, because anyone may hold it, goes on without. -1 then.
+ * lock on the folder. Who cannot have it in time, because anyone may hold it, goes on without.
  */
-static int lock_folder(const char *path)
+static void lock_folder(int folder)
 {
 	static const struct timespec RETRY = {.tv_nsec = 10 * 1000 * 1000};
+
+	for (int i = 0; i < 50 && flock(folder, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK; i++)
+		nanosleep(&RETRY, NULL);
+}
+
+/* Good for as long as the server: the process may have no paths any more when the socket is removed. -1 without it. */
+static int open_folder(const char *path)
+{
 	char copy[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+
+	const char *folder;
 	int fd;
 
 	memcpy(copy, path, strlen(path) + 1); /* as long as sun_path at most */
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	for (int i = 0; fd >= 0 && i < 50; i++) {
-		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-			return fd;
-		nanosleep(&RETRY, NULL);
-	}
-	io_close(&fd);
-	return -1;
+	folder = dirname(copy);
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* one that may be written and not read will do, without the lock */
+	return fd >= 0 ? fd : open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static const char *name_of(const struct qmp_server *server)
+{
+	const char *path = server->address.sun_path, *slash = strrchr(path, '/');
+
+	return slash == NULL ? path : slash + 1;
 }
 
 static int set_up(struct qmp_server *server, struct error *err)
 {
-	int lock, code;
+	int code;
 
 	server->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (server->listen_fd < 0 || server->epoll_fd < 0)
 		return error_set(err, EXIT_STATUS_HOST, errno, "--qmp: no socket: %s", strerror(errno));
-	lock = lock_folder(server->address.sun_path);
+	server->folder = open_folder(server->address.sun_path);
+	lock_folder(server->folder);
 	code = remove_stale(&server->address, err);
 	if (code == 0)
 		code = bind_at(server, err);
-	io_close(&lock);
+	flock(server->folder, LOCK_UN);
 	if (code < 0)
 		return code;
 	watch_listener(server);
 	if (!server->listening)
 		return error_set(err, EXIT_STATUS_HOST, errno, "--qmp: no socket: %s", strerror(errno));
-	server->control = (struct machine_control){server->epoll_fd, on_ready, on_event, server};
+	server->control = (struct machine_control){server->epoll_fd, on_ready, on_event, server, server->folder};
 	return 0;
 }
 
@@ -346,8 +363,12 @@ int qmp_server_open(struct qmp_server **server, const char *path, struct error *
 
 	if (self == NULL)
 		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "--qmp: no memory");
+	/* jansson reads /dev/urandom for its first object: not when the process may open files no more */
+	json_object_seed(0);
+	self->folder = -1;
 	self->listen_fd = -1;
 	self->epoll_fd = -1;
+	self->user = geteuid();
 	self->address.sun_family = AF_UNIX;
 	if (strlen(path) < sizeof(self->address.sun_path)) {
 		memcpy(self->address.sun_path, path, strlen(path) + 1);
@@ -375,9 +396,10 @@ void qmp_server_close(struct qmp_server *server)
 		if (server->clients[i] != NULL)
 			let_go(server->clients[i]);
 	}
-	if (server->inode != 0 && lstat(server->address.sun_path, &status) == 0 && status.st_dev == server->device &&
-	    status.st_ino == server->inode)
-		unlink(server->address.sun_path);
+	if (server->inode != 0 && fstatat(server->folder, name_of(server), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    status.st_dev == server->device && status.st_ino == server->inode)
+		unlinkat(server->folder, name_of(server), 0);
+	io_close(&server->folder);
 	io_close(&server->listen_fd);
 	io_close(&server->epoll_fd);
 	free(server);

@@ -12,7 +12,7 @@
  * block the main loop nor keep it for itself; one that reads no events any more is dropped at QMP_OUTPUT_MAX. Main
  * thread only.
  */
-enum { QMP_CLIENTS_MAX = 8, QMP_OUTPUT_MAX = 1024 * 1024 };
+enum { QMP_CLIENTS_MAX = 8, QMP_OUTPUT_MAX = 4 * 1024 * 1024 };
 
 struct qmp_server;
 
