@@ -125,8 +125,8 @@ static void look_at_pool(struct findings *list, const char *name, const char *si
 }
 
 /*
- * Guest memory of ordinary pages is a memfd, advised to be in huge pages (see memory/backend.c), and the host's kernel says whether it
- * listens. The file's text is every choice, the one that holds in brackets.
+ * Guest memory of ordinary pages is a memfd, advised to be in huge pages (see memory/backend.c), and the host's kernel
+ * says whether it listens. The file's text is every choice, the one that holds in brackets.
  */
 static void look_at_transparent_pages(struct findings *list)
 {

@@ -313,9 +313,9 @@ static int connect_irq(struct machine *machine, size_t index, void *device, stru
 }
 
 /*
- * Every memslot comes before the interrupt controllers and the devices' eventfds. From Linux 6.18 on, KVM frees the old table of in-kernel
- * devices after an unhurried grace period (call_srcu() in kvm_io_bus_register_dev()), and the next memslot has to wait for that: 7 ms, each
- * time that the two kinds of calls take turns.
+ * Every memslot comes before the interrupt controllers and the devices' eventfds. From Linux 6.18 on, KVM frees the old
+ * table of in-kernel devices after an unhurried grace period (call_srcu() in kvm_io_bus_register_dev()), and the next
+ * memslot has to wait for that: 7 ms, each time that the two kinds of calls take turns.
  */
 static int plug_devices(struct machine *machine, struct error *err)
 {

@@ -39,9 +39,11 @@ enum stop_cause {
 };
 
 /*
- * Builds the machine: backends opened, mapped and populated, memslots registered, ACPI tables written, devices on their buses, vcpus created. board,
- * console, workbench (of the configuration's command; NULL without one), stages (marked from STAGE_VM to STAGE_VCPUS, and STAGE_RUN by machine_run()) and log are borrowed and outlive the machine; kvm (opened by kvm_open()) too, and machine_free() closes it, since the VM must be gone
- * before its memory. EXIT_STATUS_HOST. On success the caller owns *machine.
+ * Builds the machine: backends opened, mapped and populated, memslots registered, ACPI tables written, devices on their
+ * buses, vcpus created. board, console, workbench (of the configuration's command; NULL without one), stages (marked
+ * from STAGE_VM to STAGE_VCPUS, and STAGE_RUN by machine_run()) and log are borrowed and outlive the machine; kvm
+ * (opened by kvm_open()) too, and machine_free() closes it, since the VM must be gone before its memory.
+ * EXIT_STATUS_HOST. On success the caller owns *machine.
  */
 int machine_new(struct machine **machine, const struct board *board, struct kvm_vm *kvm, struct console *console,
 		struct workbench *workbench, struct stages *stages, const struct log *log, struct error *err);

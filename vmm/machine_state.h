@@ -219,11 +219,17 @@ int machine_enter_sandbox(struct machine *machine, struct error *err);
 int machine_create_virtio(struct machine *machine, const struct config_device *config, struct virtio_device **device,
 			  struct error *err);
 
-/* Has KVM turn the device's kicks into its eventfds, gives it its interrupt, and shows its registers where they have a page. */
+/*
+ * Has KVM turn the device's kicks into its eventfds, gives it its interrupt, and shows its registers where they have a
+ * page.
+ */
 int machine_connect_virtio(struct machine *machine, struct virtio_device *device, struct range registers,
 			   struct dev_irq irq, struct error *err);
 
-/* Lets the guest read the registers of all of them without an exit, where KVM can do that. Once, when all are made and none is connected. */
+/*
+ * Lets the guest read the registers of all of them without an exit, where KVM can do that. Once, when all are made and
+ * none is connected.
+ */
 int machine_map_registers(struct machine *machine, struct error *err);
 
 /* Asks the guest for bytes of hotplug memory, rounded down to what there can be. Main thread. */

@@ -31,8 +31,9 @@ static void keep_streams(void)
 }
 
 /*
- * Tables and configurations of hundreds of KiB are read on the way to the guest, and none is kept. Left alone, glibc takes the first
- * that is freed as the size from which on memory goes back to the host, and keeps what is smaller for as long as the guest runs.
+ * Tables and configurations of hundreds of KiB are read on the way to the guest, and none is kept. Left alone, glibc
+ * takes the first that is freed as the size from which on memory goes back to the host, and keeps what is smaller for
+ * as long as the guest runs.
  */
 static void return_freed_memory(void)
 {

@@ -194,10 +194,10 @@ out:
 }
 
 /*
- * Ours comes first and the user's last, because Linux lets the later of two win. panic=-1 makes a panic end in a reset, and
- * panic_warm tells it from a reset that was asked for (see machine_run.c). swiotlb=512, in slabs of 2 KiB, is the least that
- * Linux takes as bounce buffers for devices that cannot reach all of memory. No device here needs any, but with anything
- * above 4 GiB, as blocks are, Linux would set 64 MiB aside and clear them.
+ * Ours comes first and the user's last, because Linux lets the later of two win. panic=-1 makes a panic end in a reset,
+ * and panic_warm tells it from a reset that was asked for (see machine_run.c). swiotlb=512, in slabs of 2 KiB, is the
+ * least that Linux takes as bounce buffers for devices that cannot reach all of memory. No device here needs any, but
+ * with anything above 4 GiB, as blocks are, Linux would set 64 MiB aside and clear them.
  */
 static int make_cmdline(struct run *run, struct error *err)
 {

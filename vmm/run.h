@@ -8,9 +8,9 @@
 #include "vmm/machine.h"
 
 /*
- * The command "run": finds the kernel and its modules, builds the machine, boots it and stays until it stops. control is that of
- * machine_run(). Returns 0 with the process's exit status in *status, or -errno with err set and everything undone. Marks the
- * stages behind STAGE_CONFIG. Main thread.
+ * The command "run": finds the kernel and its modules, builds the machine, boots it and stays until it stops. control
+ * is that of machine_run(). Returns 0 with the process's exit status in *status, or -errno with err set and everything
+ * undone. Marks the stages behind STAGE_CONFIG. Main thread.
  */
 int run_machine(const struct config *config, const struct machine_control *control, struct stages *stages, int *status,
 		struct error *err);

@@ -17,8 +17,8 @@ int exits_start(void);
 void exits_clear(void);
 
 /*
- * What the process's threads and its VM have counted so far: {"to-user-space": N, "io": N, "mmio": N, "interrupted": N, "other": N, "ports":
- * {"0x3f8": N, ...}, "kvm": {"exits": N, ...}}. The caller owns it.
+ * What the process's threads and its VM have counted so far: {"to-user-space": N, "io": N, "mmio": N, "interrupted": N,
+ * "other": N, "ports": {"0x3f8": N, ...}, "kvm": {"exits": N, ...}}. The caller owns it.
  */
 json_t *exits_read(pid_t pid);
 

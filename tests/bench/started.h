@@ -5,7 +5,10 @@
 #include <jansson.h>
 #include <stdint.h>
 
-/* What spmvm --log debug says of its start, on the way to the mark. Zeroed to begin with; nothing is said by other programs. */
+/*
+ * What spmvm --log debug says of its start, on the way to the mark. Zeroed to begin with; nothing is said by other
+ * programs.
+ */
 struct started {
 	uint64_t run_at; /* CLOCK_MONOTONIC in ns: "first KVM_RUN at N ns of CLOCK_MONOTONIC" */
 	json_t *stages;  /* {"NAME": microseconds}: "start, us: NAME N NAME N ...; ..."; owned */

@@ -8,11 +8,11 @@
 #include "vmm/base/log.h"
 
 /*
- * When the steps of a start were done: from main() to the boot processor's first KVM_RUN. They stand in the order in which they
- * come; each is marked once, when it is done, and one that a run leaves out is never marked.
+ * When the steps of a start were done: from main() to the boot processor's first KVM_RUN. They stand in the order in
+ * which they come; each is marked once, when it is done, and one that a run leaves out is never marked.
  *
- * What comes before main(), the kernel's exec and the dynamic loader, is in none of them: a process cannot tell when its
- * exec began (/proc/self/stat counts in hundredths of a second). tests/bench/run measures from the exec, with the
+ * What comes before main(), the kernel's exec and the dynamic loader, is in none of them: a process cannot tell when
+ * its exec began (/proc/self/stat counts in hundredths of a second). tests/bench/run measures from the exec, with the
  * parent's clock, which is the same clock as this.
  */
 enum stage {
@@ -33,7 +33,10 @@ enum stage {
 	STAGE_COUNT
 };
 
-/* CLOCK_MONOTONIC in ns; 0 as long as a stage is not done. A zeroed struct is ready. One writer a stage, any number of readers. */
+/*
+ * CLOCK_MONOTONIC in ns; 0 as long as a stage is not done. A zeroed struct is ready. One writer a stage, any number of
+ * readers.
+ */
 struct stages {
 	_Atomic uint64_t at[STAGE_COUNT];
 };
@@ -44,7 +47,10 @@ const char *stage_name(enum stage stage);
 /* The stage is done now. Any thread. */
 void stages_mark(struct stages *stages, enum stage stage);
 
-/* How long a stage took: ns since the last one before it that is done; 0 for one that is not done itself, and for STAGE_MAIN. */
+/*
+ * How long a stage took: ns since the last one before it that is done; 0 for one that is not done itself, and for
+ * STAGE_MAIN.
+ */
 uint64_t stages_took(const struct stages *stages, enum stage stage);
 
 /* One debug line: every stage that is done with its time, and the sum. */

@@ -9,8 +9,9 @@
 #include "vmm/base/error.h"
 
 /*
- * The bytes of an initramfs before they have a place in guest memory. Small things are in a buffer; of a large file there is only
- * its name and size, and archive_write() reads it straight to its place. So the file's bytes are never in memory of our own.
+ * The bytes of an initramfs before they have a place in guest memory. Small things are in a buffer; of a large file
+ * there is only its name and size, and archive_write() reads it straight to its place. So the file's bytes are never in
+ * memory of our own.
  *
  * A zeroed struct is an empty archive. Main thread.
  */

@@ -42,7 +42,10 @@ void cpio_file(struct cpio *cpio, const char *path, uint32_t mode, const void *b
 void cpio_file_begin(struct cpio *cpio, const char *path, uint32_t mode);
 void cpio_file_end(struct cpio *cpio);
 
-/* The head of a file whose size bytes come from elsewhere, filled to a multiple of 4 (see archive.h); at most CPIO_FILE_MAX. */
+/*
+ * The head of a file whose size bytes come from elsewhere, filled to a multiple of 4 (see archive.h); at most
+ * CPIO_FILE_MAX.
+ */
 void cpio_file_head(struct cpio *cpio, const char *path, uint32_t mode, uint64_t size);
 
 /* Writes the closing entry. */

@@ -26,7 +26,10 @@ struct elf_needs {
  */
 int elf_needs_read(struct elf_needs *needs, const uint8_t *bytes, size_t size);
 
-/* The same of a file of this size that is open for reading; only what is looked at is read. -errno, too, when it cannot be read. */
+/*
+ * The same of a file of this size that is open for reading; only what is looked at is read. -errno, too, when it cannot
+ * be read.
+ */
 int elf_needs_read_file(struct elf_needs *needs, int fd, uint64_t size);
 
 void elf_needs_release(struct elf_needs *needs);

@@ -38,8 +38,9 @@ struct initramfs_request {
 };
 
 /*
- * Makes the archive, which is empty or was released before; on failure it is empty. Its size is a multiple of 4. The same files give the same bytes. EXIT_STATUS_IMAGE for modules that cannot be read, EXIT_STATUS_CONFIG for a file of the user's,
- * with its option before the text. Everything in request and log is borrowed for the call.
+ * Makes the archive, which is empty or was released before; on failure it is empty. Its size is a multiple of 4. The
+ * same files give the same bytes. EXIT_STATUS_IMAGE for modules that cannot be read, EXIT_STATUS_CONFIG for a file of
+ * the user's, with its option before the text. Everything in request and log is borrowed for the call.
  */
 int initramfs_build(struct archive *archive, const struct initramfs_request *request, const struct log *log,
 		    struct error *err);

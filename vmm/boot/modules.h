@@ -30,8 +30,8 @@ struct module_tables {
 	struct module_text builtin;      /* modules.builtin: a path a line */
 	struct module_text softdeps;     /* modules.softdep: "softdep MODULE pre: NAME NAME post: NAME" */
 	/*
-	 * modules.alias: "alias NAME MODULE". The largest of them, and of use only for a name that no module has, so it is asked for
-	 * then. May be called more than once. NULL: there is none.
+	 * modules.alias: "alias NAME MODULE". The largest of them, and of use only for a name that no module has, so it
+	 * is asked for then. May be called more than once. NULL: there is none.
 	 */
 	struct module_text (*read_aliases)(void *context);
 	void *context;
