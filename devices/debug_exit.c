@@ -30,7 +30,7 @@ static void debug_exit_write(void *device, uint64_t offset, unsigned size, uint6
 {
 	struct debug_exit *debug_exit = device;
 
-	/* The ports behind the first are there for wide writes too; of what they get alone, a mark is the only thing that counts. */
+	/* The ports behind the first are there for wide writes too; alone they take marks and nothing else. */
 	if (offset == 0)
 		dev_sink_request(&debug_exit->sink, DEV_REQUEST_EXIT, value & 0xffff);
 	else if (offset == MARK_OFFSET && size == 1)

@@ -11,8 +11,8 @@
  * bits count, guest/protocol.h says what they mean) to port 0xf4 asks for DEV_REQUEST_EXIT with n. Only there when the machine was asked for it; it
  * reads 0, and all ones when it is not there.
  *
- * A byte n from 1 to DEBUG_EXIT_MARKS written to the port behind it, 0xf5, says that the guest has come to point n of its start; the time
- * of the first such write is kept. That is what a guest says of itself, no more.
+ * A byte n from 1 to DEBUG_EXIT_MARKS written to the port behind it, 0xf5, says that the guest has come to point n of
+ * its start; the time of the first such write is kept. That is what a guest says of itself, no more.
  */
 #define DEBUG_EXIT_PORT UINT64_C(0xf4)
 enum { DEBUG_EXIT_MARKS = 8 };

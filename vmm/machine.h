@@ -52,15 +52,15 @@ int machine_new(struct machine **machine, const struct board *board, struct kvm_
 void machine_free(struct machine *machine);
 
 /*
- * Opens KVM's own statistics for machine_collect(), and has reports written to file (borrowed; NULL: none are) while the machine runs
- * and at its end. Once, before machine_run().
+ * Opens KVM's own statistics for machine_collect(), and has reports written to file (borrowed; NULL: none are) while
+ * the machine runs and at its end. Once, before machine_run().
  */
 struct metrics_file;
 int machine_open_metrics(struct machine *machine, struct metrics_file *file, struct error *err);
 
 /*
- * Adds what the machine has counted to an empty metrics, which then borrows names from the machine. Looks at the page tables of
- * guest memory for what is resident: some ms for each GiB that is mapped with 4 KiB pages.
+ * Adds what the machine has counted to an empty metrics, which then borrows names from the machine. Looks at the page
+ * tables of guest memory for what is resident: some ms for each GiB that is mapped with 4 KiB pages.
  */
 struct metrics;
 void machine_collect(const struct machine *machine, struct metrics *metrics);

@@ -154,8 +154,8 @@ int machine_watch_control(struct machine *machine, struct loop *loop);
 int machine_report_placement(const struct machine *machine, struct error *err);
 
 /*
- * Counts the bytes of each backend (backend_count of them, zeroed) that are mapped with transparent huge pages; smaps is
- * this process's.
+ * Counts the bytes of each backend (backend_count of them, zeroed) that are mapped with transparent huge pages; smaps
+ * is this process's.
  */
 void machine_count_huge(const struct machine *machine, FILE *smaps, uint64_t *huge);
 

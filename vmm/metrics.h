@@ -10,8 +10,9 @@
 #include "vmm/base/counter.h"
 
 /*
- * What a machine has counted, at one moment: objects (the machine itself, vcpus, memory, devices) with values. machine_collect()
- * makes it from the counters' own tables; JSON (metrics_json.h) and OpenMetrics are views of it that know no single counter.
+ * What a machine has counted, at one moment: objects (the machine itself, vcpus, memory, devices) with values.
+ * machine_collect() makes it from the counters' own tables; JSON (metrics_json.h) and OpenMetrics are views of it that
+ * know no single counter.
  */
 enum metrics_kind { METRICS_MACHINE, METRICS_BOOT, METRICS_VCPU, METRICS_MEMORY, METRICS_DEVICE, METRICS_KINDS };
 

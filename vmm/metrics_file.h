@@ -8,11 +8,13 @@
 #include "vmm/metrics.h"
 
 /*
- * The file of --metrics, opened once and before the guest runs: a process that may not open files any more can still write it.
+ * The file of --metrics, opened once and before the guest runs: a process that may not open files any more can still
+ * write it.
  *
- * As JSON lines, each report is appended in one write(2); one that did not fit (a full disk) is taken back, so that every line
- * is whole. As OpenMetrics the file holds the last report alone: it is emptied and written in one pwrite(2), and who reads in
- * between finds no "# EOF" at the end. The file cannot be replaced by renaming another over it, for want of the right to open one.
+ * As JSON lines, each report is appended in one write(2); one that did not fit (a full disk) is taken back, so that
+ * every line is whole. As OpenMetrics the file holds the last report alone: it is emptied and written in one
+ * pwrite(2), and who reads in between finds no "# EOF" at the end. The file cannot be replaced by renaming another
+ * over it, for want of the right to open one.
  */
 struct metrics_file {
 	int fd; /* owned; -1 when unset */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * OpenMetrics 1.0 (https://github.com/prometheus/OpenMetrics, specification/OpenMetrics.md): all samples of a family stand together
- * behind its TYPE, UNIT and HELP; a counter's sample ends in _total; the last line is "# EOF".
+ * OpenMetrics 1.0 (https://github.com/prometheus/OpenMetrics, specification/OpenMetrics.md): all samples of a family
+ * stand together behind its TYPE, UNIT and HELP; a counter's sample ends in _total; the last line is "# EOF".
  */
 #include <inttypes.h>
 #include <stdlib.h>

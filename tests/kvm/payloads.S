@@ -108,7 +108,7 @@ there_is_one:
 	jmp 1b
 payload_end debug_exit
 
-/* 3000 writes to a port that nobody has, 50 to memory that nobody has, and the marks of a start: 2 before 1, 9, and 2 again. */
+/* 3000 writes to a port and 50 to memory that nobody has, and the marks of a start: 2 before 1, 9, and 2 again. */
 payload count
 	movl $3000, %ecx
 	movw $0x700, %dx

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Devices with everybody at them at once: a vcpu that drives them and resets them, another that reads and writes whatever
- * register there is, the main loop that serves their kicks, and somebody who looks at their counters. For ThreadSanitizer above all.
+ * Devices with everybody at them at once: a vcpu that drives them and resets them, another that reads and writes
+ * whatever register there is, the main loop that serves their kicks, and somebody who looks at their counters. For
+ * ThreadSanitizer above all.
  */
 #include <sched.h>
 #include <sys/eventfd.h>

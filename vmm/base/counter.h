@@ -7,9 +7,9 @@
 #include <stdint.h>
 
 /*
- * A number that lives in the struct of the thing that it is about and that any thread may read at any time. It has one writer at
- * a time (a thread, or who holds the struct's lock), so counting is an ordinary addition: no locked instruction, no fence. What
- * belongs together is not read together: two counters may be an event apart.
+ * A number that lives in the struct of the thing that it is about and that any thread may read at any time. It has one
+ * writer at a time (a thread, or who holds the struct's lock), so counting is an ordinary addition: no locked
+ * instruction, no fence. What belongs together is not read together: two counters may be an event apart.
  */
 struct counter {
 	_Atomic uint64_t value;
@@ -51,7 +51,10 @@ struct counter_table {
 	size_t count;
 };
 
-/* Who wants to see counters: add is called for each struct that has some, with its value of the label (NULL without one). */
+/*
+ * Who wants to see counters: add is called for each struct that has some, with its value of the label (NULL without
+ * one).
+ */
 struct counter_sink {
 	void (*add)(void *context, const struct counter_table *table, const void *counters, const char *label);
 	void *context;

@@ -8,9 +8,9 @@
 #include "vmm/base/counter.h"
 
 /*
- * What KVM itself counts about a VM or a vcpu (KVM_GET_STATS_FD, Linux 5.14; api.rst §4.133): a descriptor that tells names
- * and places once, and is read at any time after. The names are the kernel's and differ with its version. Histograms are
- * left out.
+ * What KVM itself counts about a VM or a vcpu (KVM_GET_STATS_FD, Linux 5.14; api.rst §4.133): a descriptor that tells
+ * names and places once, and is read at any time after. The names are the kernel's and differ with its version.
+ * Histograms are left out.
  */
 enum { KVM_STAT_NAME_SIZE = 64 };
 
@@ -33,8 +33,8 @@ struct kvm_stats {
 void kvm_stats_init(struct kvm_stats *stats);
 
 /*
- * Asks the VM's or vcpu's descriptor fd for its statistics. -errno: -ENOTTY or -EINVAL from a kernel that has none; -EPROTO when
- * what it says breaks the format. *stats is then as kvm_stats_init() leaves it.
+ * Asks the VM's or vcpu's descriptor fd for its statistics. -errno: -ENOTTY or -EINVAL from a kernel that has none;
+ * -EPROTO when what it says breaks the format. *stats is then as kvm_stats_init() leaves it.
  */
 int kvm_stats_open(struct kvm_stats *stats, int fd);
 
