@@ -38,8 +38,9 @@ struct qmp_client {
 
 struct qmp_server {
 	struct sockaddr_un address;
+	bool bound;
 	dev_t device; /* of the socket's file, */
-	ino_t inode;  /* to know it again */
+	ino_t inode;  /* to know it again; 0 when it is not known */
 	int folder;   /* that it is in; -1 when unset */
 	int listen_fd, epoll_fd;
 	uid_t user;     /* who started the machine */
@@ -289,6 +290,7 @@ static int bind_at(struct qmp_server *server, struct error *err)
 		return error_set(err, EXIT_STATUS_HOST, errno,
 				 "--qmp unix:%s: cannot make a socket there: %s; use a path in a folder of yours", path,
 				 strerror(errno));
+	server->bound = true;
 	if (lstat(path, &status) == 0) {
 		server->device = status.st_dev;
 		server->inode = status.st_ino;
@@ -386,19 +388,26 @@ int qmp_server_open(struct qmp_server **server, const char *path, struct error *
 	return 0;
 }
 
-void qmp_server_close(struct qmp_server *server)
+/* Unless another has taken its place. */
+static void remove_socket(const struct qmp_server *server)
 {
 	struct stat status;
 
+	if (server->bound &&
+	    (server->inode == 0 || (fstatat(server->folder, name_of(server), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+				    status.st_dev == server->device && status.st_ino == server->inode)))
+		unlinkat(server->folder, name_of(server), 0);
+}
+
+void qmp_server_close(struct qmp_server *server)
+{
 	if (server == NULL)
 		return;
 	for (size_t i = 0; i < QMP_CLIENTS_MAX; i++) {
 		if (server->clients[i] != NULL)
 			let_go(server->clients[i]);
 	}
-	if (server->inode != 0 && fstatat(server->folder, name_of(server), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    status.st_dev == server->device && status.st_ino == server->inode)
-		unlinkat(server->folder, name_of(server), 0);
+	remove_socket(server);
 	io_close(&server->folder);
 	io_close(&server->listen_fd);
 	io_close(&server->epoll_fd);
