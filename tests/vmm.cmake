@@ -46,6 +46,7 @@ target_sources(test_qmp_ctl PRIVATE unit/fake_machine.c)
 kvm_test(machine jansson)
 target_sources(kvm_machine PRIVATE kvm/payloads.S)
 target_compile_definitions(kvm_machine PRIVATE SPMVM_PATH="$<TARGET_FILE:spmvm>")
+target_compile_definitions(kvm_machine PRIVATE $<TARGET_PROPERTY:sandbox,INTERFACE_COMPILE_DEFINITIONS>)
 add_dependencies(kvm_machine spmvm)
 
 # The guests of tests/survive/run.

@@ -179,7 +179,8 @@ static bool execute(void)
 {
 	char *arguments[] = {NULL};
 
-	return execv("/bin/true", arguments) == 0;
+	return syscall(SYS_execve, "/bin/true", arguments, NULL) ==
+	       0; /* as it is: the coverage build has an execv() of its own */
 }
 
 static bool make_socket(void)
