@@ -393,9 +393,10 @@ static void remove_socket(const struct qmp_server *server)
 {
 	struct stat status;
 
-	if (server->bound &&
-	    (server->inode == 0 || (fstatat(server->folder, name_of(server), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-				    status.st_dev == server->device && status.st_ino == server->inode)))
+	if (!server->bound)
+		return;
+	if (server->inode == 0 || fstatat(server->folder, name_of(server), &status, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    (status.st_dev == server->device && status.st_ino == server->inode))
 		unlinkat(server->folder, name_of(server), 0);
 }
 
