@@ -3,35 +3,15 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
-#include <linux/if_packet.h>
-#include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "devices/virtio/net.h"
 #include "tests/unit/counted.h"
-#include "tests/unit/virtio_driver.h"
-
-enum {
-	RX = 0,
-	TX = 1,
-	HEADER = NET_HEADER_SIZE,
-	QUEUE = 32,
-	BUFFER = 4096,
-	TYPE = 0x88b5 /* for experiments, IEEE 802 */
-};
+#include "tests/unit/tap_card.h"
 
 #define ALL_OF_TAP UINT64_C(0x1ffab)
-
-struct card {
-	struct net net;
-	struct virtio_driver driver;
-	int wire; /* a packet socket on the tap: what a guest sends comes out here, and the other way */
-	uint64_t rx_gpa[QUEUE];
-};
 
 static int enter_namespace(void **state)
 {
@@ -59,17 +39,6 @@ static struct net_options tap_options(const char *name)
 	return (struct net_options){.option = "--net tap=tap0", .kind = NET_TAP, .tap = name, .vhost = NET_VHOST_OFF};
 }
 
-static int open_wire(void)
-{
-	struct sockaddr_ll address = {
-		.sll_family = AF_PACKET, .sll_protocol = htons(TYPE), .sll_ifindex = (int)if_nametoindex("tap0")};
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(TYPE));
-
-	assert_true(fd >= 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	return fd;
-}
-
 static struct card *card_new(uint64_t features)
 {
 	struct net_options options = tap_options("tap0");
@@ -83,24 +52,6 @@ static struct card *card_new(uint64_t features)
 	driver_init(&card->driver, &card->net.device);
 	assert_true(driver_start(&card->driver, features, QUEUE));
 	return card;
-}
-
-static void card_free(struct card *card)
-{
-	net_release(&card->net);
-	driver_release(&card->driver);
-	close(card->wire);
-	free(card);
-}
-
-static void give(struct card *card)
-{
-	uint64_t gpa = driver_alloc(&card->driver, BUFFER, 16);
-	int head = driver_add(&card->driver, RX, &(struct driver_buffer){gpa, BUFFER, true}, 1);
-
-	assert_true(head >= 0);
-	card->rx_gpa[head] = gpa;
-	driver_kick(&card->driver, RX);
 }
 
 /* Ethernet with our type; the rest by chance. */

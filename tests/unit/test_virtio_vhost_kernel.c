@@ -6,18 +6,15 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
-#include <linux/if_packet.h>
-#include <net/if.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "devices/virtio/net.h"
 #include "devices/virtio/vsock.h"
-#include "tests/unit/virtio_driver.h"
+#include "tests/unit/tap_card.h"
 
-enum { RX = 0, TX = 1, HEADER = NET_HEADER_SIZE, QUEUE = 64, BUFFER = 2048, TYPE = 0x88b5, VSOCK_HEADER = 44 };
+enum { VSOCK_HEADER = 44 };
 
 static bool skips(const char *path)
 {
@@ -27,21 +24,12 @@ static bool skips(const char *path)
 	return true;
 }
 
-struct card {
-	struct net net;
-	struct virtio_driver driver;
-	int wire;
-	uint64_t rx_gpa[QUEUE];
-};
-
 /* Memory first: the kernel is told of it when the card is made. */
 static struct card *card_new(uint64_t features)
 {
 	static const struct net_options options = {
 		.option = "--net tap=tap0", .kind = NET_TAP, .tap = "tap0", .vhost = NET_VHOST_ON};
 	struct card *card = calloc(1, sizeof(*card));
-	struct sockaddr_ll address = {
-		.sll_family = AF_PACKET, .sll_protocol = htons(TYPE), .sll_ifindex = (int)if_nametoindex("tap0")};
 	struct error err = {0};
 
 	assert_non_null(card);
@@ -49,28 +37,9 @@ static struct card *card_new(uint64_t features)
 	if (net_init(&card->net, &options, &card->driver.mem, NULL, &err) < 0)
 		fail_msg("%s", err.text);
 	card->net.device.irq.eventfd = card->driver.irq;
-	card->wire = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(TYPE));
-	assert_int_equal(bind(card->wire, (struct sockaddr *)&address, sizeof(address)), 0);
+	card->wire = open_wire();
 	assert_true(driver_start(&card->driver, features, QUEUE));
 	return card;
-}
-
-static void card_free(struct card *card)
-{
-	net_release(&card->net);
-	driver_release(&card->driver);
-	close(card->wire);
-	free(card);
-}
-
-static void give(struct card *card)
-{
-	uint64_t gpa = driver_alloc(&card->driver, BUFFER, 16);
-	int head = driver_add(&card->driver, RX, &(struct driver_buffer){gpa, BUFFER, true}, 1);
-
-	assert_true(head >= 0);
-	card->rx_gpa[head] = gpa;
-	driver_kick(&card->driver, RX);
 }
 
 /* The next used chain of a queue, within 2 s, after an interrupt if need be. */
