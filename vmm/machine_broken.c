@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -274,7 +275,7 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
 		return;
 	}
 	while (atomic_flag_test_and_set(&ending))
-		pause(); /* another thread is at it */
+		poll(NULL, 0, -1); /* another thread is at it */
 	console_stop(machine->console);
 	log_error(machine->log, "%s", err.text);
 	_exit(EXIT_STATUS_BACKING);

@@ -291,6 +291,8 @@ int machine_open_metrics(struct machine *machine, struct metrics_file *file, str
 		if (code == 0)
 			code = kvm_stats_open(&self->vcpus[i], machine->vcpus[i].vcpu.fd);
 	}
+	for (size_t i = 0; code < 0 && i < machine->vcpu_count; i++)
+		kvm_stats_release(&self->vcpus[i]);
 	if (code < 0)
 		log_debug(machine->log, "KVM_GET_STATS_FD: %s: metrics are without KVM's own", strerror(-code));
 	machine->metrics = self;

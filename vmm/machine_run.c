@@ -208,9 +208,10 @@ static void join_vcpus(struct machine *machine)
 	static const struct timespec RETRY = {.tv_nsec = 500 * 1000};
 
 	assert(machine_is_stopping(machine));
-	machine_unpark(machine);
+	/* first the kick: who is parked does not enter the guest once more */
 	for (size_t i = 0; i < machine->vcpu_count; i++)
 		machine_kick(&machine->vcpus[i]);
+	machine_unpark(machine);
 	for (size_t i = 0; i < machine->vcpu_count; i++) {
 		while (machine->vcpus[i].started) {
 			if (pthread_tryjoin_np(machine->vcpus[i].thread, NULL) == 0) {
@@ -563,6 +564,20 @@ static void tell_end(struct machine *machine)
 	machine_tell(machine, &(struct machine_event){.kind = MACHINE_EVENT_ENDED, .cause = cause});
 }
 
+/* Signals that ask something of a guest that is no more: what is still to be handed over is not given up for them. */
+static void forget_requests(void)
+{
+	static const int REQUESTS[] = {SIGUSR1, SIGUSR2, SIGWINCH};
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	for (size_t i = 0; i < sizeof(REQUESTS) / sizeof(REQUESTS[0]); i++) {
+		signal(REQUESTS[i], SIG_IGN);
+		sigaddset(&signals, REQUESTS[i]);
+	}
+	pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+}
+
 int machine_run(struct machine *machine, const struct machine_control *control, int *status, struct error *err)
 {
 	struct events events = {
@@ -582,8 +597,10 @@ int machine_run(struct machine *machine, const struct machine_control *control, 
 		}
 		machine_stop(machine, STOP_FAULT, 0);
 		join_vcpus(machine);
-		if (ended_by_itself(machine))
-			machine_flush_ports(machine, events.signal_fd);
+		if (ended_by_itself(machine)) {
+			forget_requests();
+			machine_flush_ports(machine, events.signal_fd, events.timeout_fd);
+		}
 		tell_end(machine);
 		machine_finish_metrics(machine);
 		console_stop(machine->console);

@@ -2,7 +2,7 @@
 #ifndef SPMVM_MACHINE_STATE_H
 #define SPMVM_MACHINE_STATE_H
 
-/* The inside of struct machine, for machine.c (build and teardown) and machine_run.c (vcpu threads and the event loop) only. */
+/* The inside of struct machine, for vmm/machine*.c only. */
 
 #include <pthread.h>
 #include <signal.h>
@@ -239,10 +239,10 @@ void machine_request_memory(struct machine *machine, uint64_t bytes);
 bool machine_command_listens(struct machine *machine);
 
 /*
- * Hands over what the guest has sent through console ports, waiting for pipes that are full, until it is done or stop_fd is readable. No vcpu runs any
+ * Hands over what the guest has sent through console ports, waiting for pipes that are full, until it is done or one of the two is readable. No vcpu runs any
  * more. Main thread.
  */
-void machine_flush_ports(struct machine *machine, int stop_fd);
+void machine_flush_ports(struct machine *machine, int signal_fd, int timeout_fd);
 
 /* The main thread looks after the device's kicks and descriptors from here on. -errno. */
 int machine_watch_virtio(struct machine *machine, struct loop *loop);

@@ -224,12 +224,12 @@ bool machine_command_listens(struct machine *machine)
 	return false;
 }
 
-void machine_flush_ports(struct machine *machine, int stop_fd)
+void machine_flush_ports(struct machine *machine, int signal_fd, int timeout_fd)
 {
 	struct virtio_console *console = console_of(machine);
 
 	if (console != NULL)
-		virtio_console_flush(console, stop_fd);
+		virtio_console_flush(console, signal_fd, timeout_fd);
 }
 
 static int discard_hotplug(void *context, uint64_t offset, uint64_t size)

@@ -73,6 +73,7 @@ int sandbox_confine(const struct sandbox *sandbox, enum sandbox_thread thread, s
 
 void sandbox_release(struct sandbox *sandbox)
 {
+	sandbox_forget_end();
 	for (int thread = 0; thread < SANDBOX_THREADS; thread++) {
 		free(sandbox->filters[thread].filter);
 		sandbox->filters[thread].filter = NULL;

@@ -68,5 +68,7 @@ void sandbox_confine_process(const struct sandbox_options *options, char *missin
 int sandbox_make_filter(struct sock_fprog *program, enum sandbox_thread thread, unsigned needs, bool only_log);
 int sandbox_install_filter(const struct sock_fprog *program);
 void sandbox_watch_violations(const struct sandbox_options *options);
+/* Its at_end() is not called any more. */
+void sandbox_forget_end(void);
 
 #endif

@@ -106,6 +106,7 @@ const struct sandbox_rule SANDBOX_RULES[] = {
 	{SYS_pread64, MAIN, SANDBOX_METRICS | SANDBOX_CONTROL, ANY},
 	{SYS_move_pages, MAIN, SANDBOX_METRICS | SANDBOX_CONTROL, ONE_OF(0, OURSELF)},
 	{SYS_lseek, MAIN, SANDBOX_METRICS | SANDBOX_CONTROL, ANY},
+	{SYS_sysinfo, MAIN, SANDBOX_METRICS | SANDBOX_CONTROL, ANY}, /* qsort() asks how much memory there is */
 	{SYS_pwrite64, MAIN, SANDBOX_METRICS, ANY},
 	{SYS_ftruncate, MAIN, SANDBOX_METRICS, ANY},
 
@@ -128,6 +129,7 @@ const struct sandbox_rule SANDBOX_RULES[] = {
 	/* ---- the end */
 	{SYS_close, MAIN, 0, ANY},
 	{SYS_newfstatat, MAIN, 0, ANY}, /* fstat(): memory that went away under the guest */
+	{SYS_fstat, MAIN, 0, ANY},      /* the same, of glibc 2.39 and later */
 	{SYS_fstatfs, MAIN, 0, ANY},
 	{SYS_flock, MAIN, WITH(BLK), ANY}, /* the image is anybody else's */
 	{SYS_unlinkat, MAIN, SANDBOX_FOLDERS, ANY},

@@ -337,14 +337,16 @@ static bool is_held_up(struct virtio_console *console)
 	return held_up;
 }
 
-void virtio_console_flush(struct virtio_console *console, int stop_fd)
+void virtio_console_flush(struct virtio_console *console, int signal_fd, int timeout_fd)
 {
-	struct pollfd fds[] = {{.fd = console->epoll_fd, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
+	struct pollfd fds[] = {{.fd = console->epoll_fd, .events = POLLIN},
+			       {.fd = signal_fd, .events = POLLIN},
+			       {.fd = timeout_fd, .events = POLLIN}};
 
 	pthread_mutex_lock(&console->device.lock);
 	for (unsigned i = 0; i < console->count; i++)
 		console_port_close(console, i, VIRTIO_CONSOLE_IN);
-	while (is_held_up(console) && (poll(fds, 2, -1) < 0 || fds[1].revents == 0))
+	while (is_held_up(console) && (poll(fds, 3, -1) < 0 || (fds[1].revents == 0 && fds[2].revents == 0)))
 		;
 	pthread_mutex_unlock(&console->device.lock);
 }

@@ -89,10 +89,10 @@ void virtio_console_release(struct virtio_console *console);
 bool virtio_console_is_open(struct virtio_console *console, unsigned number);
 
 /*
- * For the end of a machine: hands over everything that the guest has sent before, waiting where a descriptor is full, until all of it is gone or stop_fd is
+ * For the end of a machine: hands over everything that the guest has sent before, waiting where a descriptor is full, until all of it is gone or one of the two is
  * readable. No vcpu runs any more; nothing comes from the host from here on. Main thread.
  */
-void virtio_console_flush(struct virtio_console *console, int stop_fd);
+void virtio_console_flush(struct virtio_console *console, int signal_fd, int timeout_fd);
 
 /*
  * A new host side for a port (number as in options), in place of the old one, as when a client has connected. Descriptors as in the options. When the old side's end has not

@@ -64,6 +64,9 @@ void button_watch(void)
 			for (nfds_t i = 0; i < count; i++) {
 				struct input_event event;
 
+				/* its driver is gone: poll(2) passes over it then */
+				if ((buttons[i].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0)
+					buttons[i].fd = -1;
 				if ((buttons[i].revents & POLLIN) == 0 ||
 				    read(buttons[i].fd, &event, sizeof(event)) != sizeof(event))
 					continue;

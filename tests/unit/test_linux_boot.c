@@ -910,7 +910,7 @@ static void what_is_loaded_never_overlaps(void **state)
 	}
 	assert_true(unpacked > 300);
 	assert_true(lowest == KERNEL_PHYSICAL);
-	assert_true(highest == 60 * MIB);
+	assert_true(highest >= 56 * MIB); /* 58 is the most with an initrd */
 	close(file.fd);
 }
 

@@ -276,11 +276,11 @@ static void test_flush(void **state)
 		driver_add(driver, 5, (struct driver_buffer[]){{driver_alloc(driver, size, 16), size, false}}, 1);
 	/* nobody reads: it waits until it is told to stop */
 	assert_int_equal(write(stop[1], "x", 1), 1);
-	virtio_console_flush(&guest->console, stop[0]);
+	virtio_console_flush(&guest->console, -1, stop[0]);
 	assert_true(guest->console.ports[1].sending);
 	assert_int_equal(read(stop[0], (char[1]){0}, 1), 1);
 	assert_int_equal(pthread_create(&reader, NULL, read_slowly, load), 0);
-	virtio_console_flush(&guest->console, stop[0]);
+	virtio_console_flush(&guest->console, -1, stop[0]);
 	assert_int_equal(counter_read(&guest->console.ports[1].out_bytes), 2 * size);
 	virtio_console_release(&guest->console);
 	assert_int_equal(pthread_join(reader, &done), 0);

@@ -37,6 +37,15 @@ int io_pread_all(int fd, void *bytes, size_t size, uint64_t offset)
 	return 0;
 }
 
+int io_pread_mapped(int fd, void *bytes, size_t size, uint64_t offset)
+{
+	int code = io_pread_all(fd, bytes, size, offset);
+
+	if (code == -EFAULT)
+		memset(bytes, 0, size);
+	return code;
+}
+
 int io_write_all(int fd, const void *bytes, size_t size)
 {
 	const uint8_t *at = bytes;

@@ -18,6 +18,12 @@ void io_close(int *fd);
 /* Reads exactly size bytes at offset; -EIO when the file ends before. Positional, so any thread may use the descriptor. */
 int io_pread_all(int fd, void *bytes, size_t size, uint64_t offset);
 
+/*
+ * The same into a mapping of a file: memory that cannot be had is SIGBUS for this thread, as for any who touches it, and
+ * not EFAULT, which says nothing of where.
+ */
+int io_pread_mapped(int fd, void *bytes, size_t size, uint64_t offset);
+
 /* Writes all of it, in as many calls as it takes. -errno; part of it may be written then (-EAGAIN on a full non-blocking fd). */
 int io_write_all(int fd, const void *bytes, size_t size);
 

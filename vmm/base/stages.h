@@ -23,10 +23,10 @@ enum stage {
 	STAGE_KVM,       /* /dev/kvm is open, its capabilities and CPUID are known */
 	STAGE_BOARD,     /* memory map, devices and command line are planned, the console is open */
 	STAGE_INITRAMFS, /* what the guest starts from was found, unpacked and measured */
-	STAGE_VM,        /* KVM has made the VM and its interrupt controllers */
+	STAGE_VM,        /* KVM has made the VM */
 	STAGE_MEMORY,    /* guest memory is mapped and in memslots */
 	STAGE_POPULATED, /* what was asked for in advance is there; the ACPI tables are written */
-	STAGE_DEVICES,   /* the devices are plugged in */
+	STAGE_DEVICES,   /* the interrupt controllers are made, the devices plugged in */
 	STAGE_VCPUS,     /* the vcpus are made */
 	STAGE_LOADED,    /* kernel, initramfs and boot parameters are in guest memory */
 	STAGE_RUN,       /* the boot processor's first KVM_RUN is next */

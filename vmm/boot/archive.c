@@ -59,8 +59,8 @@ static int write_part(const struct archive_part *part, uint8_t *to, struct error
 
 	if (fd < 0)
 		return error_set(err, EXIT_STATUS_IMAGE, errno, "cannot open %s: %s", part->host, strerror(errno));
-	if (fstat(fd, &status) == 0 && (uint64_t)status.st_size == part->size)
-		code = io_pread_all(fd, to, part->size, 0);
+	if (fstat(fd, &status) == 0 && (uint64_t)status.st_size >= part->size) /* a log may grow */
+		code = io_pread_mapped(fd, to, part->size, 0);
 	else
 		code = -EIO;
 	io_close(&fd);

@@ -100,12 +100,12 @@ static void read_release(struct bzimage *image, uint64_t setup_size, uint64_t po
 	memcpy(image->release, text, length);
 }
 
-/* Booting needs no payload, so one that is out of bounds is as good as none. */
+/* Booting needs no payload, so one that is out of bounds, or larger than what it is to unpack to, is as good as none. */
 static void take_payload(struct bzimage *image, const uint8_t *start)
 {
 	uint64_t offset = field(start, PAYLOAD_OFFSET, 4), size = field(start, PAYLOAD_LENGTH, 4);
 
-	if (offset >= image->code_size || size > image->code_size - offset)
+	if (offset >= image->code_size || size > image->code_size - offset || size > image->init_size)
 		return;
 	image->payload_offset = image->code_offset + offset;
 	image->payload_size = size;
@@ -129,7 +129,6 @@ static int take_fields(struct bzimage *image, const uint8_t *start, uint64_t fil
 	memcpy(image->header, start + BZIMAGE_HEADER_START, image->header_size);
 	image->code_offset = setup_size;
 	image->code_size = file_size - setup_size < code_size ? file_size - setup_size : code_size;
-	take_payload(image, start);
 	image->preferred_address = field(start, PREF_ADDRESS, 8);
 	image->init_size = field(start, INIT_SIZE, 4);
 	image->alignment = (uint32_t)field(start, KERNEL_ALIGNMENT, 4);
@@ -139,6 +138,7 @@ static int take_fields(struct bzimage *image, const uint8_t *start, uint64_t fil
 	image->cmdline_max = (uint32_t)field(start, CMDLINE_SIZE, 4);
 	if (image->init_size < image->code_size)
 		image->init_size = image->code_size;
+	take_payload(image, start);
 	if (image->alignment < 4096 || (image->alignment & (image->alignment - 1)) != 0 || image->alignment > GIB ||
 	    !is_aligned(image->preferred_address, 4096))
 		return bad_image(err, image->path, "damaged: the header's alignment or address is out of bounds");

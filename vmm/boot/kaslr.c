@@ -93,7 +93,8 @@ int kaslr_choose(const struct kaslr_request *request, struct kaslr_place *place)
 	*place = (struct kaslr_place){.physical = link, .randomised = wish.randomise};
 	if (link >= request->limit)
 		return -ENOENT;
-	span = range_between(link, request->limit);
+	/* below 1 MiB is what the boot needs */
+	span = range_between(link > MIB ? link : MIB, request->limit);
 	/* a kernel that was built without KASLR cannot move in virtual memory, and knows nothing of its flag */
 	if (relocations_none(&vmlinux->relocations))
 		place->randomised = false;

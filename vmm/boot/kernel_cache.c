@@ -4,6 +4,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +64,21 @@ static int enter(int parent, const char *name, bool make)
 	return -EPERM;
 }
 
+/* A folder that may have to be made, which is done in a folder of the user's own only. */
+static int enter_new(const char *path)
+{
+	char parent[PATH_MAX];
+	int at = enter(AT_FDCWD, path, false), above;
+
+	if (at != -ENOENT || snprintf(parent, sizeof(parent), "%s", path) >= (int)sizeof(parent))
+		return at;
+	above = enter(AT_FDCWD, dirname(parent), false);
+	if (above < 0)
+		return above;
+	io_close(&above);
+	return enter(AT_FDCWD, path, true);
+}
+
 /* Each step is checked, so that root with a user's HOME (sudo) leaves nothing there that the user could not remove. */
 static int enter_default(void)
 {
@@ -74,7 +91,7 @@ static int enter_default(void)
 		base = getenv("HOME");
 	if (base == NULL || base[0] != '/')
 		return -ENOENT;
-	at = enter(AT_FDCWD, base, is_cache);
+	at = is_cache ? enter_new(base) : enter(AT_FDCWD, base, false);
 	if (at >= 0 && !is_cache) {
 		folder = enter(at, ".cache", true);
 		io_close(&at);
@@ -142,13 +159,16 @@ static int hold(struct unpacked_kernel *kernel, int fd, uint64_t *size)
 	if (*size <= sizeof(struct header) || *size > PAYLOAD_UNPACKED_MAX + sizeof(struct header))
 		return -EBADMSG;
 	if (leased) {
-		void *mapped = mmap(NULL, *size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+		void *mapped = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0);
 
-		if (mapped != MAP_FAILED) {
+		/* a bad disk is an error here, and SIGBUS where the pages are read one by one */
+		if (mapped != MAP_FAILED && madvise(mapped, *size, MADV_POPULATE_READ) == 0) {
 			kernel->mapped = mapped;
 			kernel->mapped_size = *size;
 			return 0;
 		}
+		if (mapped != MAP_FAILED)
+			munmap(mapped, *size);
 	}
 	if (buf_extend(&kernel->unpacked, *size) == NULL)
 		return -ENOMEM;
@@ -321,6 +341,8 @@ int unpacked_kernel_get(struct unpacked_kernel *kernel, const struct bzimage *im
 			struct error *err)
 {
 	char key[KERNEL_KEY_SIZE] = "";
+	struct buf packed = {0};
+	bool keep;
 	int code;
 
 	*kernel = (struct unpacked_kernel){0};
@@ -328,12 +350,18 @@ int unpacked_kernel_get(struct unpacked_kernel *kernel, const struct bzimage *im
 		log_debug(log, "kernel cache: %s", key);
 		return 0;
 	}
-	code = payload_unpack(image, &kernel->unpacked, err);
+	code = payload_read(image, &packed, err);
+	if (code == 0)
+		code = payload_unpack_read(image, &packed, &kernel->unpacked, err);
+	/* the file may have changed since it was looked up: what is kept is named after the very bytes that it came from */
+	keep = code == 0 && key[0] != '\0' && kernel->unpacked.size > 0 &&
+	       kernel_key_matches(key, packed.data, packed.size);
+	buf_release(&packed);
 	if (code < 0)
 		return code;
 	kernel->bytes = kernel->unpacked.data;
 	kernel->size = kernel->unpacked.size;
-	if (key[0] != '\0')
+	if (keep)
 		code = store(folder, key, &kernel->unpacked);
 	if (code < 0)
 		log_warn(log, "kernel cache: cannot keep the kernel: %s; make room, or use --kernel-cache off",

@@ -103,6 +103,17 @@ static void write_key(char key[KERNEL_KEY_SIZE], struct sha256_ctx *sha256)
 		at += sprintf(at, "%02x", digest[i]);
 }
 
+bool kernel_key_matches(const char key[KERNEL_KEY_SIZE], const uint8_t *packed, size_t size)
+{
+	char own[KERNEL_KEY_SIZE];
+	struct sha256_ctx sha256;
+
+	sha256_init(&sha256);
+	sha256_update(&sha256, size, packed);
+	write_key(own, &sha256);
+	return strcmp(own, key) == 0;
+}
+
 /* By nettle: as fast as OpenSSL, as both use the processor's SHA instructions, and a fifteenth of it to load. */
 int kernel_key_hash(int folder, const struct bzimage *image, char key[KERNEL_KEY_SIZE])
 {

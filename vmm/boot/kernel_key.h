@@ -3,6 +3,8 @@
 #define SPMVM_BOOT_KERNEL_KEY_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "vmm/boot/bzimage.h"
 
@@ -31,5 +33,8 @@ bool kernel_key_recall(int folder, const struct bzimage *image, char key[KERNEL_
 
 /* Works the key out, and makes the folder remember it if it can. -errno of reading the image; key is empty then. */
 int kernel_key_hash(int folder, const struct bzimage *image, char key[KERNEL_KEY_SIZE]);
+
+/* Whether it is the key of these packed bytes. */
+bool kernel_key_matches(const char key[KERNEL_KEY_SIZE], const uint8_t *packed, size_t size);
 
 #endif

@@ -91,7 +91,7 @@ static int load_kernel(struct linux_boot *boot, const struct bzimage *kernel, co
 	at = guest_mem_at(mem, range.start, range.size);
 	if (at == NULL)
 		return error_set(err, EXIT_STATUS_INTERNAL, EFAULT, "the kernel's place is not in guest memory");
-	code = io_pread_all(kernel->fd, at, (size_t)kernel->code_size, kernel->code_offset);
+	code = io_pread_mapped(kernel->fd, at, (size_t)kernel->code_size, kernel->code_offset);
 	if (code < 0)
 		return error_set(err, EXIT_STATUS_IMAGE, -code, "--kernel %s: cannot read: %s", kernel->path,
 				 strerror(-code));
@@ -118,7 +118,7 @@ static int place_unpacked(struct linux_boot *boot, const struct linux_boot_reque
 		.vmlinux = request->vmlinux,
 		.e820 = e820,
 		.cmdline = request->cmdline,
-		.size = align_up(kernel->init_size, 4096),
+		.size = align_up(kernel->init_size, VMLINUX_ALIGNMENT), /* its last 2 MiB page is mapped as a whole */
 		.behind = tree != NULL && tree->size > 0 ? SETUP_DATA_HEADER + tree->size : 0,
 		.alignment = kernel->alignment,
 		.limit = LOAD_LIMIT,
@@ -193,7 +193,7 @@ static int load_initrd(struct linux_boot *boot, const struct bzimage *kernel, co
 	} else if (initrd->fd < 0) {
 		memcpy(at, initrd->bytes, (size_t)range.size);
 	} else {
-		int code = io_pread_all(initrd->fd, at, (size_t)range.size, 0);
+		int code = io_pread_mapped(initrd->fd, at, (size_t)range.size, 0);
 
 		if (code < 0)
 			return error_set(err, EXIT_STATUS_IMAGE, -code, "%s: cannot read: %s", initrd->option,

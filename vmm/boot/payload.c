@@ -73,23 +73,38 @@ static int unpack(const struct bzimage *image, const struct buf *packed, struct 
 	return code < 0 ? bad_payload(image, code, err) : 0;
 }
 
-int payload_unpack(const struct bzimage *image, struct buf *out, struct error *err)
+int payload_read(const struct bzimage *image, struct buf *packed, struct error *err)
 {
-	struct buf packed = {0};
-	size_t before = out->size;
 	int code = 0;
 
 	if (image->payload_size < SMALLEST)
 		return error_set(err, EXIT_STATUS_IMAGE, ENOENT, "--kernel %s: its header names no payload",
 				 image->path);
-	buf_reserve(&packed, (size_t)image->payload_size);
-	if (buf_extend(&packed, (size_t)image->payload_size) == NULL)
+	buf_reserve(packed, (size_t)image->payload_size);
+	if (buf_extend(packed, (size_t)image->payload_size) == NULL)
 		code = -ENOMEM;
 	else
-		code = io_pread_all(image->fd, packed.data, packed.size, image->payload_offset);
-	code = code < 0 ? bad_payload(image, code, err) : unpack(image, &packed, out, err);
+		code = io_pread_all(image->fd, packed->data, packed->size, image->payload_offset);
+	return code < 0 ? bad_payload(image, code, err) : 0;
+}
+
+int payload_unpack_read(const struct bzimage *image, const struct buf *packed, struct buf *out, struct error *err)
+{
+	size_t before = out->size;
+	int code = unpack(image, packed, out, err);
+
 	if (code < 0)
 		out->size = before;
+	return code;
+}
+
+int payload_unpack(const struct bzimage *image, struct buf *out, struct error *err)
+{
+	struct buf packed = {0};
+	int code = payload_read(image, &packed, err);
+
+	if (code == 0)
+		code = payload_unpack_read(image, &packed, out, err);
 	buf_release(&packed);
 	return code;
 }

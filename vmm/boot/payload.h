@@ -20,4 +20,8 @@
  */
 int payload_unpack(const struct bzimage *image, struct buf *out, struct error *err);
 
+/* Its two steps, for who wants to see the packed bytes: payload_read() fills an empty packed, released by the caller. */
+int payload_read(const struct bzimage *image, struct buf *packed, struct error *err);
+int payload_unpack_read(const struct bzimage *image, const struct buf *packed, struct buf *out, struct error *err);
+
 #endif

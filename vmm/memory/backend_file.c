@@ -61,10 +61,12 @@ static int take_inherited(struct mem_backend *backend, struct error *err)
 	return 0;
 }
 
-static int lock(const struct mem_backend *backend, struct error *err)
+static int lock(struct mem_backend *backend, struct error *err)
 {
 	if (flock(backend->fd, LOCK_EX | LOCK_NB) == 0)
 		return 0;
+	/* another has opened the new file and locked it first: it is that one's */
+	backend->made = false;
 	if (errno == EWOULDBLOCK)
 		return error_set(err, EXIT_STATUS_HOST, EBUSY,
 				 "it is in use: another spmvm or another option has locked it; use one of its own for "

@@ -21,8 +21,9 @@
 
 enum {
 	READ_MAX = 4096,  /* bytes of a client at a time */
-	COMMANDS_MAX = 8, /* of a client in one turn */
-	EVENTS_MAX = QMP_CLIENTS_MAX + 1
+	SENT_MAX = 65536, /* bytes that were sent and still take memory */
+	EVENTS_MAX = QMP_CLIENTS_MAX + 1,
+	OVERFLOW_UID = 65534 /* user_namespaces(7) */
 };
 
 struct qmp_client {
@@ -77,6 +78,10 @@ static void flush(struct qmp_client *client)
 		client->gone = client->gone || buf_failed(output);
 		buf_release(output);
 		client->sent = 0;
+	} else if (client->sent > SENT_MAX) {
+		output->size -= client->sent;
+		memmove(output->data, output->data + client->sent, output->size);
+		client->sent = 0;
 	}
 	if (output->size - client->sent > QMP_OUTPUT_MAX)
 		client->gone = true;
@@ -110,8 +115,8 @@ static void serve(struct qmp_client *client, struct machine *machine)
 	flush(client);
 	if (!client->gone && !has_output(client) && client->taken == client->filled)
 		receive(client);
-	for (int i = 0; i < COMMANDS_MAX && !client->gone && !has_output(client) && client->taken < client->filled;
-	     i++) {
+	/* one command and no more: others wait, and devices */
+	if (!client->gone && !has_output(client) && client->taken < client->filled) {
 		client->taken += qmp_session_take(&client->session, client->input + client->taken,
 						  client->filled - client->taken, machine, &client->output);
 		flush(client);
@@ -189,12 +194,26 @@ int qmp_server_add(struct qmp_server *server, int fd)
 
 /* ---------------------------------------------------------------------------------------------- the socket */
 
+/*
+ * The socket's mode already lets in its owner and root alone. In a user namespace (the sandbox of one who is not root) root
+ * is seen as the one whom nobody is mapped to.
+ */
 static bool may_enter(int fd, uid_t user)
 {
 	struct ucred peer;
 	socklen_t size = sizeof(peer);
 
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == 0 || peer.uid == user);
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+	       (peer.uid == 0 || peer.uid == user || (user != 0 && peer.uid == OVERFLOW_UID));
+}
+
+static bool has_clients(const struct qmp_server *server)
+{
+	for (size_t i = 0; i < QMP_CLIENTS_MAX; i++) {
+		if (server->clients[i] != NULL)
+			return true;
+	}
+	return false;
 }
 
 static void accept_one(struct qmp_server *server)
@@ -206,7 +225,7 @@ static void accept_one(struct qmp_server *server)
 			(void)qmp_server_add(server, fd);
 		else
 			(void)refuse(fd, "this machine is another user's", -EACCES);
-	} else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+	} else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED && has_clients(server)) {
 		/* no descriptor: who waits there would keep the loop busy until a client goes */
 		epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, server->listen_fd, NULL);
 		server->listening = false;
@@ -259,8 +278,13 @@ static int remove_stale(const struct sockaddr_un *address, struct error *err)
 	struct stat status;
 	int fd, code;
 
-	if (lstat(path, &status) < 0 && errno == ENOENT)
-		return 0;
+	if (lstat(path, &status) < 0) {
+		if (errno == ENOENT)
+			return 0;
+		return error_set(err, EXIT_STATUS_HOST, errno,
+				 "--qmp unix:%s: cannot make a socket there: %s; use a path in a folder of yours", path,
+				 strerror(errno));
+	}
 	if (!S_ISSOCK(status.st_mode))
 		return error_set(err, EXIT_STATUS_HOST, EEXIST,
 				 "--qmp unix:%s: there is a file, and it is no socket; use another path", path);

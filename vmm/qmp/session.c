@@ -192,6 +192,7 @@ size_t qmp_session_take(struct qmp_session *session, const uint8_t *bytes, size_
 			struct buf *out)
 {
 	for (size_t i = 0; i < size; i++) {
+		const bool skipped = session->skipping;
 		uint8_t byte = bytes[i];
 		bool last;
 
@@ -202,7 +203,7 @@ size_t qmp_session_take(struct qmp_session *session, const uint8_t *bytes, size_
 			continue;
 		}
 		if (session->depth == 0 && !starts(session, byte, out)) {
-			if (session->skipping)
+			if (session->skipping && !skipped)
 				return i + 1;
 			continue;
 		}
