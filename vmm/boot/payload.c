@@ -91,8 +91,11 @@ int payload_read(const struct bzimage *image, struct buf *packed, struct error *
 int payload_unpack_read(const struct bzimage *image, const struct buf *packed, struct buf *out, struct error *err)
 {
 	size_t before = out->size;
-	int code = unpack(image, packed, out, err);
+	int code;
 
+	if (packed->data == NULL || packed->size < SMALLEST)
+		return bad_payload(image, -EBADMSG, err);
+	code = unpack(image, packed, out, err);
 	if (code < 0)
 		out->size = before;
 	return code;
