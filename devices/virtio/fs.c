@@ -158,37 +158,27 @@ static int find_folder(struct launch *launch, struct error *err)
 }
 
 /*
- * A socket that listens, and the one connection that it will ever have: made here in a folder of our own, so nobody comes before us, and virtiofsd
- * takes only one. Its name is gone when this returns.
+ * A socket that listens, and the one connection that it will ever have. Its name is an abstract one of the kernel's choice (unix(7), autobind), so
+ * no file is left however we end. Others may connect to it too: but it has room for a single connection, and who comes before
+ * us makes ours fail, and the start with it.
  */
 static int make_sockets(int *listening, int *connected, const char *option, struct error *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	char folder[64];
+	socklen_t size = sizeof(address);
 	int code;
 
-	snprintf(folder, sizeof(folder), "/tmp/spmvm-share-%d-XXXXXX", (int)getpid());
-	*connected = -1;
 	*listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (*listening < 0 || mkdtemp(folder) == NULL)
-		goto fail;
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s/socket", folder);
-	code = bind(*listening, (const struct sockaddr *)&address, sizeof(address));
-	if (code == 0)
-		code = listen(*listening, 1);
-	if (code == 0)
-		code = vhost_user_connect(address.sun_path, option, connected, err);
-	else
-		code = -errno;
-	unlink(address.sun_path);
-	rmdir(folder);
-	errno = -code;
-	if (code == 0)
+	*connected = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (*listening >= 0 && *connected >= 0 &&
+	    bind(*listening, (const struct sockaddr *)&address, sizeof(address.sun_family)) == 0 &&
+	    getsockname(*listening, (struct sockaddr *)&address, &size) == 0 && listen(*listening, 0) == 0 &&
+	    connect(*connected, (const struct sockaddr *)&address, size) == 0)
 		return 0;
-fail:
-	code = error_set(err, EXIT_STATUS_HOST, errno, "%s: cannot make a socket in /tmp for virtiofsd: %s", option,
+	code = error_set(err, EXIT_STATUS_HOST, errno, "%s: cannot make a socket for virtiofsd: %s", option,
 			 strerror(errno));
 	io_close(listening);
+	io_close(connected);
 	return code;
 }
 
