@@ -129,7 +129,6 @@ int kernel_cache_open(int *folder, const char *path, const struct log *log, stru
 	if (code == 0)
 		return 0;
 	io_close(folder);
-	*folder = -1;
 	why = code == -EPERM ? "it is not yours, or others may write to it" : strerror(-code);
 	if (path != NULL)
 		return error_set(err, EXIT_STATUS_HOST, -code,
