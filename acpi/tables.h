@@ -53,8 +53,16 @@ enum {
 	HMAT_SIZE_MEMORY = 40,
 	HMAT_SIZE_LOCALITY = 32,
 	HMAT_SIZE_CACHE = 32,
-	/* header; \_S5 with four integers of two bytes; the scope's opcode, length and name */
-	DSDT_SIZE_FIXED = 36 + (5 + 3 + 4 * 2) + (1 + 4 + 4) + 17 + 66,
+	/* opcode, length, name; _HID as an EISA ID */
+	DSDT_SIZE_BUTTON = (2 + 1 + 4) + (5 + 5),
+	/*
+	 * opcode, length, name; _HID as a string; _CRS as a buffer of interrupt and end tag; _EVT's opcode, length,
+	 * name and flags; If (LEqual (Arg0, an interrupt of up to 32 bits)); Notify (PWRB, one byte)
+	 */
+	DSDT_SIZE_EVENTS =
+		(2 + 2 + 4) + (5 + 10) + (5 + 1 + 1 + 2 + 9 + 2) + (1 + 1 + 4 + 1) + (1 + 1 + 1 + 1 + 5) + (1 + 4 + 2),
+	/* header; \_S5 with four integers of two bytes; the scope's opcode, length and name; then both of those */
+	DSDT_SIZE_FIXED = 36 + (5 + 3 + 4 * 2) + (1 + 4 + 4) + DSDT_SIZE_BUTTON + DSDT_SIZE_EVENTS,
 	/* opcode, length, name; _HID; _UID; _PXM */
 	DSDT_SIZE_CPU = (2 + 2 + 4) + (5 + 10) + (5 + 5) + (5 + 5),
 	/* opcode, length, name; _HID; _UID; _CRS as a buffer of port, memory, interrupt and end tag */
