@@ -87,12 +87,21 @@ void cpio_char_device(struct cpio *cpio, const char *path, uint32_t mode, uint32
 					  .minor = minor});
 }
 
+void cpio_file_head(struct cpio *cpio, const char *path, uint32_t mode, uint64_t size)
+{
+	assert(size <= CPIO_FILE_MAX);
+	header(cpio->out, &(struct entry){.name = relative(path),
+					  .inode = ++cpio->inode,
+					  .mode = S_IFREG | (mode & 07777),
+					  .links = 1,
+					  .size = (uint32_t)size});
+}
+
+/* The size is put in at the end. */
 void cpio_file_begin(struct cpio *cpio, const char *path, uint32_t mode)
 {
 	cpio->header = cpio->out->size;
-	header(cpio->out,
-	       &(struct entry){
-		       .name = relative(path), .inode = ++cpio->inode, .mode = S_IFREG | (mode & 07777), .links = 1});
+	cpio_file_head(cpio, path, mode, 0);
 	cpio->data = cpio->out->size;
 }
 
@@ -116,16 +125,6 @@ void cpio_file(struct cpio *cpio, const char *path, uint32_t mode, const void *b
 	cpio_file_begin(cpio, path, mode);
 	buf_add(cpio->out, bytes, size);
 	cpio_file_end(cpio);
-}
-
-void cpio_file_head(struct cpio *cpio, const char *path, uint32_t mode, uint64_t size)
-{
-	assert(size <= CPIO_FILE_MAX);
-	header(cpio->out, &(struct entry){.name = relative(path),
-					  .inode = ++cpio->inode,
-					  .mode = S_IFREG | (mode & 07777),
-					  .links = 1,
-					  .size = (uint32_t)size});
 }
 
 void cpio_finish(struct cpio *cpio)
