@@ -38,16 +38,13 @@ int archive_add_part(struct archive *archive, const char *host, uint64_t size)
 	if (copy == NULL)
 		return -ENOMEM;
 	parts[archive->part_count++] = (struct archive_part){archive->bytes.size, size, copy};
+	archive->part_bytes += align_up(size, CPIO_ALIGNMENT);
 	return 0;
 }
 
 uint64_t archive_size(const struct archive *archive)
 {
-	uint64_t size = archive->bytes.size;
-
-	for (size_t i = 0; i < archive->part_count; i++)
-		size += align_up(archive->parts[i].size, CPIO_ALIGNMENT);
-	return size;
+	return archive->bytes.size + archive->part_bytes;
 }
 
 /* The padding is written too: guest memory in a file of the user's need not be zero. */

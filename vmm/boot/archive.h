@@ -27,6 +27,7 @@ struct archive {
 	struct buf bytes;
 	struct archive_part *parts; /* heap, owned; by ascending at */
 	size_t part_count;
+	uint64_t part_bytes; /* of all of them, each filled */
 };
 
 void archive_release(struct archive *archive);
