@@ -11,6 +11,8 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
+#include "vmm/base/le.h"
+
 enum { CHUNK = 65536 };
 
 /* What an unpacker may use for itself: the windows of xz -9 (64 MiB) and zstd --ultra (128 MiB) fit. */
@@ -213,7 +215,7 @@ static int unpack_lz4(const uint8_t *packed, size_t size, size_t limit, struct b
 
 		if (size - at < sizeof(length))
 			return -EBADMSG;
-		length = packed[at] | packed[at + 1] << 8 | packed[at + 2] << 16 | (uint32_t)packed[at + 3] << 24;
+		length = le32_at(packed + at);
 		at += sizeof(length);
 		if (length == MAGIC)
 			continue;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "vmm/base/io.h"
+#include "vmm/base/le.h"
 #include "vmm/boot/decompress.h"
 
 enum {
@@ -53,8 +54,7 @@ static int bad_payload(const struct bzimage *image, int code, struct error *err)
 static int unpack(const struct bzimage *image, const struct buf *packed, struct buf *out, struct error *err)
 {
 	const struct format *format = format_of(packed->data);
-	const uint8_t *end = packed->data + packed->size - SIZE_BYTES;
-	uint32_t told = end[0] | end[1] << 8 | end[2] << 16 | (uint32_t)end[3] << 24;
+	uint32_t told = le32_at(packed->data + packed->size - SIZE_BYTES);
 	size_t start = out->size;
 	int code;
 

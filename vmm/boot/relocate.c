@@ -4,13 +4,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/base/le.h"
+
 enum { WORD = 4, LISTS_MAX = 3 };
 
 static uint32_t word_at(const uint8_t *words, size_t i)
 {
-	const uint8_t *at = words + i * WORD;
-
-	return at[0] | at[1] << 8 | at[2] << 16 | (uint32_t)at[3] << 24;
+	return le32_at(words + i * WORD);
 }
 
 int relocations_find(struct relocations *relocations, const uint8_t *bytes, size_t size)
