@@ -142,6 +142,8 @@ static size_t pack_lzo(const uint8_t *plain, size_t size, uint8_t *packed)
 
 typedef size_t pack_function(const uint8_t *plain, size_t size, uint8_t *packed);
 static pack_function *const PACKERS[] = {pack_xz, pack_zstd, pack_gzip, pack_lzma, pack_lz4, pack_bzip2, pack_lzo};
+static const enum packing PACKINGS[] = {PACKING_XZ,  PACKING_ZSTD,  PACKING_GZIP, PACKING_LZMA,
+					PACKING_LZ4, PACKING_BZIP2, PACKING_LZO};
 enum { PACKER_COUNT = sizeof(PACKERS) / sizeof(PACKERS[0]) };
 
 static int setup(void **state)
@@ -174,6 +176,7 @@ static void every_format_unpacks(void **state)
 		buf_text(&out, "before");
 		sample->packed_size = PACKERS[i](sample->plain, PLAIN_SIZE, sample->packed);
 		assert_true(sample->packed_size < PLAIN_SIZE * 2 / 3);
+		assert_int_equal(packing_of(sample->packed, sample->packed_size), PACKINGS[i]);
 		assert_int_equal(decompress(sample->packed, sample->packed_size, PLAIN_SIZE, &out), 0);
 		assert_int_equal(out.size, 6 + PLAIN_SIZE);
 		assert_memory_equal(out.data, "before", 6);
@@ -306,6 +309,10 @@ static void other_bytes_are_taken_as_they_are(void **state)
 						     "7zX",
 				    4, 4, &out),
 			 0); /* shorter than the magic number */
+	assert_int_equal(packing_of((const uint8_t *)"\xfd"
+						     "7zX",
+				    4),
+			 PACKING_NONE);
 	assert_int_equal(decompress(NULL, 0, 0, &out), 0);
 	assert_int_equal(out.size, 11);
 	assert_memory_equal(out.data,

@@ -347,27 +347,33 @@ static int take_as_is(const uint8_t *bytes, size_t size, size_t limit, struct bu
 	return buf_failed(out) ? -ENOMEM : 0;
 }
 
+/* By enum packing; all but the first are told by their magic numbers. */
+static const struct {
+	uint8_t magic[6];
+	uint8_t length;
+	int (*unpack)(const uint8_t *packed, size_t size, size_t limit, struct buf *out);
+} FORMATS[] = {
+	[PACKING_NONE] = {{0}, 0, take_as_is},
+	[PACKING_XZ] = {{0xfd, '7', 'z', 'X', 'Z', 0}, 6, unpack_xz}, /* xz file format 1.2 §2.1.1.1 */
+	[PACKING_ZSTD] = {{0x28, 0xb5, 0x2f, 0xfd}, 4, unpack_zstd},  /* RFC 8878 §3.1.1 */
+	[PACKING_GZIP] = {{0x1f, 0x8b}, 2, unpack_gzip},              /* RFC 1952 §2.3.1 */
+	[PACKING_BZIP2] = {{'B', 'Z', 'h'}, 3, unpack_bzip2},
+	[PACKING_LZ4] = {{0x02, 0x21, 0x4c, 0x18}, 4, unpack_lz4},
+	[PACKING_LZO] = {{0x89, 'L', 'Z', 'O', 0, 0x0d}, 6, unpack_lzo},
+	/* the properties of every lzma(1) level, then a dictionary of 64 KiB or more */
+	[PACKING_LZMA] = {{0x5d, 0, 0}, 3, unpack_lzma},
+};
+
+enum packing packing_of(const uint8_t *bytes, size_t size)
+{
+	for (size_t i = PACKING_NONE + 1; i < sizeof(FORMATS) / sizeof(FORMATS[0]); i++) {
+		if (size >= FORMATS[i].length && memcmp(bytes, FORMATS[i].magic, FORMATS[i].length) == 0)
+			return (enum packing)i;
+	}
+	return PACKING_NONE;
+}
+
 int decompress(const uint8_t *packed, size_t size, size_t limit, struct buf *out)
 {
-	static const struct {
-		uint8_t magic[6];
-		uint8_t length;
-		int (*unpack)(const uint8_t *packed, size_t size, size_t limit, struct buf *out);
-	} formats[] = {
-		{{0xfd, '7', 'z', 'X', 'Z', 0}, 6, unpack_xz}, /* xz file format 1.2 §2.1.1.1 */
-		{{0x28, 0xb5, 0x2f, 0xfd}, 4, unpack_zstd},    /* RFC 8878 §3.1.1 */
-		{{0x1f, 0x8b}, 2, unpack_gzip},                /* RFC 1952 §2.3.1 */
-		{{'B', 'Z', 'h'}, 3, unpack_bzip2},
-		{{0x02, 0x21, 0x4c, 0x18}, 4, unpack_lz4},
-		{{0x89, 'L', 'Z', 'O', 0, 0x0d}, 6, unpack_lzo},
-		{{0x5d, 0, 0},
-		 3,
-		 unpack_lzma}, /* the properties of every lzma(1) level, then a dictionary of 64 KiB or more */
-	};
-
-	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-		if (size >= formats[i].length && memcmp(packed, formats[i].magic, formats[i].length) == 0)
-			return formats[i].unpack(packed, size, limit, out);
-	}
-	return take_as_is(packed, size, limit, out);
+	return FORMATS[packing_of(packed, size)].unpack(packed, size, limit, out);
 }

@@ -9,37 +9,10 @@
 #include "vmm/boot/decompress.h"
 
 enum {
-	SIZE_BYTES = 4,
+	SIZE_BYTES = 4, /* of the unpacked size, the payload's last bytes */
 	SMALLEST = 16,
 	LAST_BLOCK = 8 << 20, /* lz4 is unpacked by such blocks, of which the last one is mostly empty */
 };
-
-/*
- * Linux's lib/decompress.c and its magic numbers. gzip ends with the unpacked size itself (RFC 1952 §2.3.1); behind the others the kernel's build
- * puts it (scripts/Makefile.lib, size_append), and their unpackers would take it for damage.
- */
-static const struct format {
-	uint8_t magic[6];
-	uint8_t length;
-	bool size_appended;
-} FORMATS[] = {
-	{{0x1f, 0x8b}, 2, false},                  /* gzip */
-	{{0xfd, '7', 'z', 'X', 'Z', 0}, 6, true},  /* xz */
-	{{0x28, 0xb5, 0x2f, 0xfd}, 4, true},       /* zstd */
-	{{0x02, 0x21, 0x4c, 0x18}, 4, true},       /* lz4 */
-	{{0x5d, 0, 0}, 3, true},                   /* lzma */
-	{{'B', 'Z', 'h'}, 3, true},                /* bzip2 */
-	{{0x89, 'L', 'Z', 'O', 0, 0x0d}, 6, true}, /* lzo */
-};
-
-static const struct format *format_of(const uint8_t *packed)
-{
-	for (size_t i = 0; i < sizeof(FORMATS) / sizeof(FORMATS[0]); i++) {
-		if (memcmp(packed, FORMATS[i].magic, FORMATS[i].length) == 0)
-			return &FORMATS[i];
-	}
-	return NULL;
-}
 
 static int bad_payload(const struct bzimage *image, int code, struct error *err)
 {
@@ -53,12 +26,12 @@ static int bad_payload(const struct bzimage *image, int code, struct error *err)
 
 static int unpack(const struct bzimage *image, const struct buf *packed, struct buf *out, struct error *err)
 {
-	const struct format *format = format_of(packed->data);
+	enum packing packing = packing_of(packed->data, packed->size);
 	uint32_t told = le32_at(packed->data + packed->size - SIZE_BYTES);
 	size_t start = out->size;
 	int code;
 
-	if (format == NULL)
+	if (packing == PACKING_NONE)
 		return error_set(err, EXIT_STATUS_IMAGE, ENOTSUP,
 				 "--kernel %s: its payload is packed by a program that spmvm does not know",
 				 image->path);
@@ -66,7 +39,11 @@ static int unpack(const struct bzimage *image, const struct buf *packed, struct 
 	if (told > PAYLOAD_UNPACKED_MAX || told > image->init_size)
 		return bad_payload(image, -EFBIG, err);
 	buf_reserve(out, told + LAST_BLOCK);
-	code = decompress(packed->data, packed->size - (format->size_appended ? SIZE_BYTES : 0), told, out);
+	/*
+	 * gzip ends with the unpacked size itself (RFC 1952 §2.3.1); behind the others the kernel's build puts it
+	 * (scripts/Makefile.lib, size_append), and their unpackers would take it for damage
+	 */
+	code = decompress(packed->data, packed->size - (packing == PACKING_GZIP ? 0 : SIZE_BYTES), told, out);
 	/* more than was told is as wrong as less */
 	if (code == -EFBIG || (code == 0 && out->size - start != told))
 		code = -EBADMSG;
