@@ -93,6 +93,25 @@ int e820_find_ram_below(const struct e820_table *table, uint64_t limit, uint64_t
 	return -ENOENT;
 }
 
+int e820_find_ram_within(const struct e820_table *table, struct range span, uint64_t size, uint64_t alignment,
+			 uint64_t *start)
+{
+	for (size_t i = 0; i < table->count; i++) {
+		const struct e820_entry *entry = &table->entries[i];
+		uint64_t first = entry->range.start < span.start ? span.start : entry->range.start;
+		struct range candidate;
+
+		if (entry->type != E820_RAM || first > UINT64_MAX - alignment)
+			continue;
+		candidate = (struct range){align_up(first, alignment), size};
+		if (range_contains(entry->range, candidate) && range_end(candidate) <= range_end(span)) {
+			*start = candidate.start;
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
 bool e820_is_ram(const struct e820_table *table, struct range range)
 {
 	size_t index = first_ending_behind(table, range.start);

@@ -64,6 +64,10 @@ void e820_seal(struct e820_table *table);
 int e820_find_ram_below(const struct e820_table *table, uint64_t limit, uint64_t size, uint64_t alignment,
 			uint64_t *start);
 
+/* The lowest start of size bytes, a multiple of alignment, that lies in RAM and within span; -ENOENT as above. */
+int e820_find_ram_within(const struct e820_table *table, struct range span, uint64_t size, uint64_t alignment,
+			 uint64_t *start);
+
 /* Whether the range lies wholly in one RAM entry. */
 bool e820_is_ram(const struct e820_table *table, struct range range);
 

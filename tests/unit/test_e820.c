@@ -116,6 +116,35 @@ static void finds_the_highest_ram_below_a_limit(void **state)
 	assert_false(e820_is_ram(&table, (struct range){64 * MIB, 1}));
 }
 
+static void finds_the_lowest_ram_within_a_span(void **state)
+{
+	static struct e820_table table;
+	uint64_t start = 1;
+
+	(void)state;
+	table = (struct e820_table){0};
+	assert_int_equal(e820_add(&table, (struct range){0, 0xa0000}, E820_RAM), 0);
+	assert_int_equal(e820_add(&table, (struct range){MIB, 63 * MIB}, E820_RAM), 0);
+	assert_int_equal(e820_add(&table, (struct range){64 * MIB, MIB}, E820_ACPI), 0);
+	assert_int_equal(e820_add(&table, (struct range){4 * GIB, GIB}, E820_RAM), 0);
+	assert_int_equal(e820_find_ram_within(&table, range_between(MIB + 1, 3 * GIB), MIB, 2 * MIB, &start), 0);
+	assert_int_equal(start, 2 * MIB);
+	assert_int_equal(e820_find_ram_within(&table, range_between(1, 5 * GIB), MIB, 4096, &start), 0);
+	assert_int_equal(start, MIB);
+	/* to the last byte of the entry, and of the span */
+	assert_int_equal(e820_find_ram_within(&table, range_between(MIB, 64 * MIB), 63 * MIB, 4096, &start), 0);
+	assert_int_equal(start, MIB);
+	assert_int_equal(e820_find_ram_within(&table, range_between(MIB, 64 * MIB - 1), 63 * MIB, 4096, &start),
+			 -ENOENT);
+	assert_int_equal(e820_find_ram_within(&table, range_between(MIB, 4 * GIB), 64 * MIB, 4096, &start), -ENOENT);
+	assert_int_equal(e820_find_ram_within(&table, range_between(MIB, 5 * GIB), 64 * MIB, 4096, &start), 0);
+	assert_int_equal(start, 4 * GIB);
+	/* ACPI data is RAM, but not for the taking */
+	assert_int_equal(e820_find_ram_within(&table, range_between(64 * MIB, 65 * MIB), 4096, 4096, &start), -ENOENT);
+	assert_int_equal(e820_find_ram_within(&table, range_between(MIB, UINT64_MAX), 1, UINT64_C(1) << 63, &start),
+			 -ENOENT);
+}
+
 static void writes_boot_entries_of_20_bytes(void **state)
 {
 	static struct e820_table table;
@@ -188,6 +217,7 @@ int main(void)
 		cmocka_unit_test(carves_from_the_middle_and_the_ends),
 		cmocka_unit_test(says_when_it_is_full),
 		cmocka_unit_test(finds_the_highest_ram_below_a_limit),
+		cmocka_unit_test(finds_the_lowest_ram_within_a_span),
 		cmocka_unit_test(writes_boot_entries_of_20_bytes),
 		cmocka_unit_test(stays_sorted_under_random_use),
 	};

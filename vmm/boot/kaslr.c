@@ -105,7 +105,6 @@ int kaslr_choose(const struct kaslr_request *request, struct kaslr_place *place)
 		return kaslr_physical(request->e820, span, size, alignment, request->random[0], &place->physical);
 	if (range_contains(span, (struct range){link, size}) && e820_is_ram(request->e820, (struct range){link, size}))
 		return 0;
-	/* the first of all places */
-	return request->relocatable ? kaslr_physical(request->e820, span, size, alignment, 0, &place->physical)
+	return request->relocatable ? e820_find_ram_within(request->e820, span, size, alignment, &place->physical)
 				    : -ENOENT;
 }

@@ -47,24 +47,6 @@ static void put(uint8_t *page, size_t offset, uint64_t value, size_t width)
 		page[offset + i] = (uint8_t)(value >> (8 * i));
 }
 
-/* The lowest suitable address in RAM within the span. */
-static int find_lowest(const struct e820_table *e820, struct range span, uint64_t size, uint64_t alignment,
-		       uint64_t *start)
-{
-	for (size_t i = 0; i < e820->count; i++) {
-		const struct e820_entry *entry = &e820->entries[i];
-		uint64_t candidate = entry->range.start < span.start ? span.start : entry->range.start;
-
-		candidate = align_up(candidate, alignment);
-		if (entry->type == E820_RAM && candidate + size <= range_end(span) &&
-		    range_contains(entry->range, (struct range){candidate, size})) {
-			*start = candidate;
-			return 0;
-		}
-	}
-	return -ENOENT;
-}
-
 static uint64_t mib_up(uint64_t bytes)
 {
 	return (bytes + MIB - 1) / MIB;
@@ -80,8 +62,8 @@ static int load_kernel(struct linux_boot *boot, const struct bzimage *kernel, co
 	/* below 1 MiB it would lie on what this file puts there */
 	if (range.start < MIB || range.start > LOAD_LIMIT || range_end(range) > LOAD_LIMIT ||
 	    !e820_is_ram(e820, range)) {
-		if (!kernel->relocatable ||
-		    find_lowest(e820, range_between(MIB, LOAD_LIMIT), range.size, kernel->alignment, &range.start) < 0)
+		if (!kernel->relocatable || e820_find_ram_within(e820, range_between(MIB, LOAD_LIMIT), range.size,
+								 kernel->alignment, &range.start) < 0)
 			return error_set(err, EXIT_STATUS_IMAGE, ENOSPC,
 					 "--kernel %s: needs %llu MiB of RAM in one piece to unpack itself; give the "
 					 "guest more, such as --mem %lluM",
@@ -216,8 +198,8 @@ static int load_device_tree(struct linux_boot *boot, const struct linux_boot_req
 	if (tree == NULL || tree->size == 0)
 		return 0;
 	range.size = SETUP_DATA_HEADER + tree->size;
-	if (find_lowest(request->e820, range_between(range_end(boot->kernel), limit), range.size, 4096, &range.start) <
-	    0)
+	if (e820_find_ram_within(request->e820, range_between(range_end(boot->kernel), limit), range.size, 4096,
+				 &range.start) < 0)
 		return error_set(
 			err, EXIT_STATUS_IMAGE, ENOSPC,
 			"the device tree: %llu KiB do not fit in RAM between the kernel's %llu MiB and the initrd's "
