@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "devices/debug_exit.h"
 
-#include <time.h>
+#include "vmm/base/clock.h"
 
 enum { MARK_OFFSET = 1 };
 
@@ -16,14 +16,11 @@ static uint64_t debug_exit_read(void *device, uint64_t offset, unsigned size)
 /* The first time counts, whichever vcpu has it. */
 static void set_mark(struct debug_exit *debug_exit, uint64_t number)
 {
-	struct timespec now;
 	uint64_t unset = 0;
 
 	if (number == 0 || number > DEBUG_EXIT_MARKS)
 		return;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	atomic_compare_exchange_strong(&debug_exit->marks[number - 1], &unset,
-				       (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec);
+	atomic_compare_exchange_strong(&debug_exit->marks[number - 1], &unset, clock_ns(CLOCK_MONOTONIC));
 }
 
 static void debug_exit_write(void *device, uint64_t offset, unsigned size, uint64_t value)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "guest/protocol.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/io.h"
 #include "vmm/kvm/stats.h"
 #include "vmm/loop.h"
@@ -27,11 +28,6 @@ struct machine_metrics {
 	struct kvm_stats vm;
 	struct kvm_stats *vcpus; /* [vcpu_count] */
 };
-
-static uint64_t ns_of(struct timespec time)
-{
-	return (uint64_t)time.tv_sec * UINT64_C(1000000000) + (uint64_t)time.tv_nsec;
-}
 
 static uint64_t ns_of_timeval(struct timeval time)
 {
@@ -113,12 +109,12 @@ static const struct counter_field VCPU_TIME = {"cpu", 0, COUNTER_TOTAL, UNIT_NAN
 /* A thread that has been joined has left its time behind. */
 static uint64_t cpu_time_of(const struct machine_vcpu *vcpu)
 {
-	struct timespec time;
 	clockid_t clock;
+	uint64_t time = 0;
 
-	if (vcpu->started && pthread_getcpuclockid(vcpu->thread, &clock) == 0 && clock_gettime(clock, &time) == 0)
-		return ns_of(time);
-	return counter_read(&vcpu->cpu_time);
+	if (vcpu->started && pthread_getcpuclockid(vcpu->thread, &clock) == 0)
+		time = clock_ns(clock);
+	return time != 0 ? time : counter_read(&vcpu->cpu_time);
 }
 
 static void collect_vcpu(const struct machine *machine, size_t index, struct metrics *metrics)
@@ -257,10 +253,7 @@ static void collect_devices(const struct machine *machine, struct metrics *metri
 
 void machine_collect(const struct machine *machine, struct metrics *metrics)
 {
-	struct timespec now = {0};
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	metrics->time = ns_of(now);
+	metrics->time = clock_ns(CLOCK_REALTIME);
 	collect_process(machine, metrics);
 	collect_boot(machine, metrics);
 	for (size_t i = 0; i < machine->vcpu_count; i++)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "guest/protocol.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/io.h"
 #include "vmm/loop.h"
 #include "vmm/machine_state.h"
@@ -82,10 +83,7 @@ static bool reset_was_panic(const struct machine *machine)
 /* For who asks when this thread is gone. */
 static void note_cpu_time(struct machine_vcpu *self)
 {
-	struct timespec time;
-
-	if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0)
-		counter_set(&self->cpu_time, (uint64_t)time.tv_sec * UINT64_C(1000000000) + (uint64_t)time.tv_nsec);
+	counter_set(&self->cpu_time, clock_ns(CLOCK_THREAD_CPUTIME_ID));
 }
 
 /* A vcpu's thread confines itself, and runs the guest when all the others have, and the main thread. */

@@ -4,7 +4,8 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
+
+#include "vmm/base/clock.h"
 
 static const char *const NAMES[STAGE_COUNT] = {
 	[STAGE_MAIN] = "main",           [STAGE_OPTIONS] = "options", [STAGE_CONFIG] = "config",
@@ -21,11 +22,8 @@ const char *stage_name(enum stage stage)
 
 void stages_mark(struct stages *stages, enum stage stage)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
 	assert(stages->at[stage] == 0);
-	stages->at[stage] = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+	stages->at[stage] = clock_ns(CLOCK_MONOTONIC);
 }
 
 uint64_t stages_took(const struct stages *stages, enum stage stage)

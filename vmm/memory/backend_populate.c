@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
+#include "vmm/base/clock.h"
 #include "vmm/base/range.h"
 #include "vmm/memory/backend.h"
 #include "vmm/memory/host_memory.h"
@@ -35,19 +35,11 @@ struct populate {
 	atomic_int failure;          /* 0 or the first errno */
 };
 
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
 /* One line a second, from whichever thread comes first. */
 static void log_progress(struct populate *job, uint64_t done)
 {
 	uint_fast64_t last = atomic_load(&job->logged);
-	uint64_t time = now();
+	uint64_t time = clock_ns(CLOCK_MONOTONIC);
 
 	if (time < last + 1000000000u || !atomic_compare_exchange_strong(&job->logged, &last, time))
 		return;
@@ -207,7 +199,7 @@ int backend_populate(const struct mem_backend *backend, void *at, uint64_t size,
 	code = check_room(backend, size, err);
 	if (code < 0)
 		return code;
-	atomic_store(&job.logged, now());
+	atomic_store(&job.logged, clock_ns(CLOCK_MONOTONIC));
 	run_threads(&job);
 	code = atomic_load(&job.failure);
 	return code == 0 ? 0 : explain(&job, code, err);

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
+#include "vmm/base/clock.h"
 #include "vmm/base/range.h"
 
 /*
@@ -33,14 +33,6 @@ struct task {
 	struct memory_speed speed;
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 /*
  * How long each chunk of a pass took. The median is the pass's speed: on a busy host, others take the processor away in
  * the middle of some chunks.
@@ -54,13 +46,13 @@ struct pass {
 static void pass_begin(struct pass *pass)
 {
 	pass->count = 0;
-	pass->began = pass->last = now_ns();
+	pass->began = pass->last = clock_ns(CLOCK_MONOTONIC);
 }
 
 /* Notes the chunk since the last call; false when the time is up. */
 static bool pass_on(struct pass *pass)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
 	pass->ns[pass->count++] = now - pass->last;
 	pass->last = now;
