@@ -161,24 +161,28 @@ int guest_tree_part(struct guest_tree *tree, const char *host, const char *guest
 		    uint64_t *size, struct error *err)
 {
 	struct stat status;
+	uint64_t bytes;
 	int code;
 
 	/* before it is opened: opening a pipe takes it from its writer */
 	if (stat(host, &status) < 0 || !S_ISREG(status.st_mode) || status.st_size < ARCHIVE_PART_MIN ||
 	    (uint64_t)status.st_size > GUEST_TREE_FILE_MAX)
 		return 0;
-	*fd = open(host, O_RDONLY | O_CLOEXEC);
-	if (*fd < 0)
-		return 0;
-	*size = (uint64_t)status.st_size;
+	bytes = (uint64_t)status.st_size;
+	if (fd != NULL) {
+		*fd = open(host, O_RDONLY | O_CLOEXEC);
+		if (*fd < 0)
+			return 0;
+		*size = bytes;
+	}
 	code = guest_tree_enter(tree, guest, GUEST_OTHER, err);
 	if (code == 0) {
-		cpio_file_head(&tree->cpio, guest, mode, *size);
-		code = buf_failed(tree->out) || archive_add_part(tree->archive, host, *size) < 0 ? no_memory(err) : 0;
+		cpio_file_head(&tree->cpio, guest, mode, bytes);
+		code = buf_failed(tree->out) || archive_add_part(tree->archive, host, bytes) < 0 ? no_memory(err) : 0;
 	}
 	if (code == 0)
 		code = check_total(tree, host, err);
-	if (code < 0)
+	if (code < 0 && fd != NULL)
 		io_close(fd);
 	return code < 0 ? code : 1;
 }

@@ -53,7 +53,8 @@ int guest_tree_bytes(struct guest_tree *tree, const char *guest, uint32_t mode, 
 
 /*
  * Of a file of the host that is large enough (ARCHIVE_PART_MIN) only the name goes into the archive; 1 then, with *fd
- * open for reading, which the caller closes. 0, and nothing done, for any other file, and one that cannot be opened.
+ * open for reading, which the caller closes, and *size. 0, and nothing done, for any other file, and one that cannot be
+ * opened. fd and size are NULL where the caller has read of the file already, and it is not opened once more.
  */
 int guest_tree_part(struct guest_tree *tree, const char *host, const char *guest, uint32_t mode, int *fd,
 		    uint64_t *size, struct error *err);

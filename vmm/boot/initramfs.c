@@ -178,8 +178,7 @@ static int add_module(struct guest_tree *tree, const struct module_folder *folde
 {
 	int plain_length = (int)(module_packing(path) - path);
 	char *host = NULL, *guest = NULL;
-	uint64_t size;
-	int code, fd = -1;
+	int code;
 
 	if (asprintf(&host, "%s/%s", folder->host, path) < 0)
 		return no_memory(err);
@@ -187,8 +186,7 @@ static int add_module(struct guest_tree *tree, const struct module_folder *folde
 		free(host);
 		return no_memory(err);
 	}
-	code = is_unpacked(host) ? guest_tree_part(tree, host, guest, 0644, &fd, &size, err) : 0;
-	io_close(&fd);
+	code = is_unpacked(host) ? guest_tree_part(tree, host, guest, 0644, NULL, NULL, err) : 0;
 	if (code == 0)
 		code = add_unpacked(tree, host, guest, err);
 	if (code >= 0)
