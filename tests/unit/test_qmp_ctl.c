@@ -8,7 +8,10 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
+#include "vmm/base/io.h"
 #include "vmm/qmp/ctl.h"
 #include "vmm/qmp/server.h"
 
@@ -203,6 +206,53 @@ static void an_end_is_told(void **state)
 	assert_int_equal(pthread_create(&it.thread, NULL, serve, NULL), 0);
 }
 
+/* ---------------------------------------------------------------------------------------- not such a server */
+
+/* Somebody else at that path: says a line to who comes first, and listens to nothing. */
+struct other {
+	int listener;
+	const char *line;
+};
+
+static void *say_line(void *argument)
+{
+	const struct other *other = argument;
+	int fd = accept4(other->listener, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd >= 0 && shutdown(fd, SHUT_RD) == 0)
+		(void)io_write_all(fd, other->line, strlen(other->line));
+	io_close(&fd);
+	return NULL;
+}
+
+static void expect_error_of(const char *line, const char *told)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct other other = {socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), line};
+	pthread_t thread;
+	char text[256];
+
+	scratch_new(&it.folder);
+	snprintf(it.path, sizeof(it.path), "%s/qmp", it.folder.path);
+	memcpy(address.sun_path, it.path, strlen(it.path) + 1);
+	assert_int_equal(bind(other.listener, (const struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(other.listener, 1), 0);
+	assert_int_equal(pthread_create(&thread, NULL, say_line, &other), 0);
+	snprintf(text, sizeof(text), "ctl %s: %s", it.path, told);
+	expect_error(WORDS("query-status"), EXIT_STATUS_HOST, text);
+	pthread_join(thread, NULL);
+	io_close(&other.listener);
+	unlink(it.path);
+	scratch_remove(&it.folder);
+}
+
+static void what_is_no_qmp_is_told(void **state)
+{
+	(void)state;
+	expect_error_of("[]\n", "the program there does not speak QMP");
+	expect_error_of("SSH-2.0-x\n", "the program there does not speak QMP");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -211,6 +261,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_refused_is_an_error, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_event_is_waited_for, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_end_is_told, set_up, tear_down),
+		cmocka_unit_test(what_is_no_qmp_is_told),
 	};
 
 	return cmocka_run_group_tests_name("qmp_ctl", tests, NULL, NULL);

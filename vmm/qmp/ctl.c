@@ -93,6 +93,7 @@ static int receive(struct link *link, json_t **message, struct error *err)
 	}
 	if (!json_is_object(*message)) {
 		json_decref(*message);
+		*message = NULL;
 		return error_set(err, EXIT_STATUS_HOST, EPROTO, "ctl %s: the program there does not speak QMP",
 				 link->path);
 	}
