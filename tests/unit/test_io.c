@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* A file with the bytes given. */
@@ -116,6 +117,22 @@ static void writing_tells_why_not(void **state)
 	signal(SIGPIPE, SIG_DFL);
 }
 
+static void sends_without_a_signal(void **state)
+{
+	int fds[2];
+	char bytes[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(io_send_all(fds[1], "xy", 2), 0);
+	assert_int_equal(read(fds[0], bytes, sizeof(bytes)), 2);
+	assert_memory_equal(bytes, "xy", 2);
+	close(fds[0]);
+	assert_int_equal(io_send_all(fds[1], "x", 1), -EPIPE);
+	close(fds[1]);
+	assert_int_equal(io_send_all(-1, "x", 1), -EBADF);
+}
+
 static void appends_a_file(void **state)
 {
 	struct fixture *f = *state;
@@ -195,6 +212,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(reads_exactly_at_an_offset, set_up, tear_down),
 		cmocka_unit_test(writes_what_takes_several_calls),
 		cmocka_unit_test(writing_tells_why_not),
+		cmocka_unit_test(sends_without_a_signal),
 		cmocka_unit_test_setup_teardown(appends_a_file, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_file_that_cannot_be_read_is_named, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(reads_the_number_of_a_small_file, set_up, tear_down),

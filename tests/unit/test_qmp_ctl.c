@@ -160,6 +160,7 @@ static void what_is_refused_is_an_error(void **state)
 	(void)state;
 	expect_error(WORDS("nothing"), EXIT_STATUS_INTERNAL,
 		     "ctl: nothing: there is no command 'nothing'; see query-commands");
+	expect_error(WORDS("n\xff", "a=1"), EXIT_STATUS_USAGE, "ctl: 'n\xff' is no UTF-8, which JSON is");
 	expect_error(WORDS("qom-set", "path=hotplug", "property=requested-size", "value=1G"), EXIT_STATUS_INTERNAL,
 		     "ctl: qom-set: requested-size is a number of bytes, 0 or more");
 	expect_error(WORDS("device_add", "driver=spm-memory"), EXIT_STATUS_INTERNAL,
@@ -253,6 +254,13 @@ static void what_is_no_qmp_is_told(void **state)
 	expect_error_of("SSH-2.0-x\n", "the program there does not speak QMP");
 }
 
+/* It reads no command: the process is not to end by SIGPIPE. */
+static void a_machine_that_has_gone_is_told(void **state)
+{
+	(void)state;
+	expect_error_of("{\"QMP\": {}}\n", "the machine has gone without an answer");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +270,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_event_is_waited_for, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_end_is_told, set_up, tear_down),
 		cmocka_unit_test(what_is_no_qmp_is_told),
+		cmocka_unit_test(a_machine_that_has_gone_is_told),
 	};
 
 	return cmocka_run_group_tests_name("qmp_ctl", tests, NULL, NULL);

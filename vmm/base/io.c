@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 void io_close(int *fd)
@@ -61,6 +62,23 @@ int io_write_all(int fd, const void *bytes, size_t size)
 			return -EIO;
 		at += put;
 		size -= (size_t)put;
+	}
+	return 0;
+}
+
+int io_send_all(int fd, const void *bytes, size_t size)
+{
+	const uint8_t *at = bytes;
+
+	while (size > 0) {
+		ssize_t sent = send(fd, at, size, MSG_NOSIGNAL);
+
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0)
+			return -errno;
+		at += sent;
+		size -= (size_t)sent;
 	}
 	return 0;
 }

@@ -27,6 +27,9 @@ int io_pread_mapped(int fd, void *bytes, size_t size, uint64_t offset);
 /* Writes all of it, in as many calls as it takes. -errno; part of it may be written then (-EAGAIN on a full non-blocking fd). */
 int io_write_all(int fd, const void *bytes, size_t size);
 
+/* The same into a socket, whose other end may be gone: that is -EPIPE, and no SIGPIPE. */
+int io_send_all(int fd, const void *bytes, size_t size);
+
 /*
  * Appends a file of at most limit bytes to buf (also one of /proc or /sys, whose size is not known before). -EFBIG above limit.
  * The error (status as given) names the path; buf is then as it was before.

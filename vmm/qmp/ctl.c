@@ -27,6 +27,11 @@ static int no_memory(struct error *err)
 	return error_set(err, EXIT_STATUS_HOST, ENOMEM, "ctl: no memory");
 }
 
+static int not_utf8(const char *word, struct error *err)
+{
+	return error_set(err, EXIT_STATUS_USAGE, EILSEQ, "ctl: '%.80s' is no UTF-8, which JSON is", word);
+}
+
 static int open_link(struct link *link, struct error *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -122,15 +127,18 @@ static int check_error(const char *what, const json_t *message, struct error *er
 static int command(struct link *link, const char *name, json_t *arguments, json_t **result, struct error *err)
 {
 	json_t *message = json_pack("{s:s, s:o*}", "execute", name, "arguments", arguments);
-	char *text = json_dumps(message, JSON_COMPACT);
-	int code = text == NULL ? -ENOMEM : io_write_all(link->fd, text, strlen(text));
+	char *text = message != NULL ? json_dumps(message, JSON_COMPACT) : NULL;
+	size_t size = text != NULL ? strlen(text) : 0;
+	int code;
 
+	if (message == NULL)
+		return not_utf8(name, err);
 	json_decref(message);
-	free(text);
-	if (code == 0)
-		code = io_write_all(link->fd, "\n", 1);
-	if (code == -ENOMEM)
+	if (text == NULL)
 		return no_memory(err);
+	text[size] = '\n'; /* in the place of the closing zero */
+	code = io_send_all(link->fd, text, size + 1);
+	free(text);
 	while (code == 0) {
 		code = receive(link, &message, err);
 		if (code < 0)
@@ -198,7 +206,7 @@ static int add_argument(json_t *arguments, const char *word, struct error *err)
 	code = key != NULL ? json_object_set_new(arguments, key, parsed) : -1;
 	free(key);
 	if (code < 0)
-		return error_set(err, EXIT_STATUS_USAGE, EILSEQ, "ctl: '%.80s' is no UTF-8, which JSON is", word);
+		return not_utf8(word, err);
 	return 0;
 }
 
