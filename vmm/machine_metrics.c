@@ -292,6 +292,11 @@ int machine_open_metrics(struct machine *machine, struct metrics_file *file, str
 	return 0;
 }
 
+bool machine_writes_metrics(const struct machine *machine)
+{
+	return machine->metrics != NULL && machine->metrics->file != NULL;
+}
+
 static void report(const struct machine *machine, bool final)
 {
 	struct metrics metrics = {.final = final};
@@ -312,7 +317,7 @@ static void on_interval(void *context, int fd)
 int machine_watch_metrics(struct machine *machine, struct loop *loop)
 {
 	struct machine_metrics *self = machine->metrics;
-	uint64_t interval = self != NULL && self->file != NULL ? self->file->config->interval : 0;
+	uint64_t interval = machine_writes_metrics(machine) ? self->file->config->interval : 0;
 	const struct timespec time = {.tv_sec = (time_t)(interval / 1000),
 				      .tv_nsec = (long)(interval % 1000) * 1000 * 1000};
 
@@ -326,7 +331,7 @@ int machine_watch_metrics(struct machine *machine, struct loop *loop)
 
 void machine_finish_metrics(const struct machine *machine)
 {
-	if (machine->metrics != NULL && machine->metrics->file != NULL)
+	if (machine_writes_metrics(machine))
 		report(machine, true);
 }
 

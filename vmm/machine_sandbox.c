@@ -48,7 +48,7 @@ int machine_enter_sandbox(struct machine *machine, struct error *err)
 			options.folder_count = 1;
 		}
 	}
-	if (machine->metrics != NULL)
+	if (machine_writes_metrics(machine))
 		options.needs |= SANDBOX_METRICS;
 	for (size_t i = 0; i < config->device_count; i++)
 		options.needs |= 1u << config->devices[i].kind;

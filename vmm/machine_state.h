@@ -161,6 +161,9 @@ void machine_count_huge(const struct machine *machine, FILE *smaps, uint64_t *hu
 
 /* ---- machine_metrics.c */
 
+/* Whether there is a file that reports go to; who controls the machine gets them without. */
+bool machine_writes_metrics(const struct machine *machine);
+
 struct loop;
 /* The main thread writes reports from here on, when an interval is wanted. -errno. */
 int machine_watch_metrics(struct machine *machine, struct loop *loop);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "vmm/machine.h"
+#include "vmm/sandbox.h"
 
 enum { EVENTS_MAX = 8 };
 
@@ -290,12 +291,42 @@ static void the_guests_own_end_is_told(void **state)
 	assert_int_equal(control.events[1].cause, STOP_PANIC);
 }
 
+/* ----------------------------------------------------------------------------------------------- sandbox */
+
+static unsigned sandbox_needs; /* of the machine that ran last */
+
+int __real_sandbox_enter(struct sandbox *sandbox, const struct sandbox_options *options, struct error *err);
+int __wrap_sandbox_enter(struct sandbox *sandbox, const struct sandbox_options *options, struct error *err);
+
+int __wrap_sandbox_enter(struct sandbox *sandbox, const struct sandbox_options *options, struct error *err)
+{
+	sandbox_needs = options->needs;
+	return __real_sandbox_enter(sandbox, options, err);
+}
+
+static void quit(struct machine *machine)
+{
+	machine_stop(machine, STOP_CONTROL_QUIT, 0);
+}
+
+/* Who asks for reports by the control's socket needs no system calls for a file of them. */
+static void the_sandbox_gives_what_is_needed(void **state)
+{
+	(void)state;
+	run_with("", NULL, 0, quit);
+	assert_int_equal(sandbox_needs & (SANDBOX_CONTROL | SANDBOX_METRICS | SANDBOX_FOLDERS), SANDBOX_CONTROL);
+	run_with("--metrics metrics.tmp", NULL, 0, quit);
+	assert_int_equal(sandbox_needs & (SANDBOX_CONTROL | SANDBOX_METRICS), SANDBOX_CONTROL | SANDBOX_METRICS);
+	unlink("metrics.tmp");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_paused_machine_stands_still),    cmocka_unit_test(a_paused_machine_can_end),
 		cmocka_unit_test(the_power_button_is_an_interrupt), cmocka_unit_test(memory_is_asked_for),
 		cmocka_unit_test(a_broken_device_is_told),          cmocka_unit_test(the_guests_own_end_is_told),
+		cmocka_unit_test(the_sandbox_gives_what_is_needed),
 	};
 
 	return cmocka_run_group_tests_name("machine_control", tests, NULL, NULL);
