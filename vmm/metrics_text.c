@@ -79,7 +79,10 @@ static void put_head(struct buf *text, const struct sample *sample)
 	buf_printf(text, " %s.\n", sample->value->help);
 }
 
-/* "Escaping": a label's value has \\, \" and \n for the three that would end it. */
+/*
+ * "Escaping": a label's value has \\, \" and \n for the three that would end it. It is to be UTF-8, which an option of
+ * the user's need not be: beyond ASCII it has ?, as in an event.
+ */
 static void put_label(struct buf *text, const char *name, const char *value, bool *any)
 {
 	buf_printf(text, "%c%s=\"", *any ? ',' : '{', name);
@@ -90,7 +93,7 @@ static void put_label(struct buf *text, const char *name, const char *value, boo
 		else if (*value == '\\' || *value == '"')
 			buf_printf(text, "\\%c", *value);
 		else
-			buf_u8(text, (uint8_t)*value);
+			buf_u8(text, *value >= 0x20 && *value < 0x7f ? (uint8_t)*value : '?');
 	}
 	buf_u8(text, '"');
 }

@@ -90,6 +90,8 @@ void machine_collect(const struct machine *machine, struct metrics *metrics)
 	metrics_kvm(metrics, "remote_tlb_flush", COUNTER_TOTAL, 5);
 	metrics_object(metrics, METRICS_VCPU, NULL, "1", NULL);
 	metrics_kvm(metrics, "exits", COUNTER_TOTAL, 9);
+	/* a path of the user's need not be UTF-8 */
+	metrics_object(metrics, METRICS_MEMORY, NULL, "hbm0", "--spm path=\xff");
 	metrics_object(metrics, METRICS_DEVICE, "blk", "blk0", "--blk disk");
 	metrics_labelled(metrics, &REQUESTS, "operation", "read", 3);
 }

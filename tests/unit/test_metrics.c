@@ -63,7 +63,7 @@ static struct metrics sample(void)
 	metrics_value(&metrics, &SIZE, 4096);
 	metrics_labelled(&metrics, &ON_NODE, "host_node", "3", 1024);
 	device(&metrics, "blk0", "--blk path=a\"b\\c\nd", 5);
-	device(&metrics, "blk1", "--blk path=e", 7);
+	device(&metrics, "blk1", "--blk path=\xff\t\x7fz~", 7);
 	assert_false(metrics.failed);
 	return metrics;
 }
@@ -89,7 +89,7 @@ static const char *check_labels(const char *at)
 		assert_true(is_metric_name(at, (size_t)(equals - at)));
 		assert_int_equal(equals[1], '"');
 		for (at = equals + 2; *at != '"'; at++) {
-			assert_true((unsigned char)*at >= ' ');
+			assert_true((unsigned char)*at >= ' ' && (unsigned char)*at < 0x7f);
 			if (*at == '\\') {
 				at++;
 				assert_true(*at == '\\' || *at == '"' || *at == 'n');
@@ -208,6 +208,7 @@ static void open_metrics_is_well_formed(void **state)
 		"\nspmvm_memory_on_host_node_bytes{memory=\"hbm0\",host_node=\"3\"} 1024\n",
 		"\nspmvm_memory_info{memory=\"hbm0\",option=\"--spm id=hbm0\"} 1\n",
 		"\nspmvm_device_info{device=\"blk0\",option=\"--blk path=a\\\"b\\\\c\\nd\"} 1\n",
+		"\nspmvm_device_info{device=\"blk1\",option=\"--blk path=???z~\"} 1\n",
 	};
 	struct metrics metrics = sample(), empty = {0};
 	struct buf text = {0};

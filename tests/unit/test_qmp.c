@@ -319,8 +319,11 @@ static void tells_what_there_is(void **state)
 	       "{\"error\":{\"class\":\"GenericError\",\"desc\":\"argument 'target' is missing; add it\"}}\r\n");
 	expect(fd, "{\"execute\": \"query-metrics\"}",
 	       "{\"return\":{\"time_ns\":1,\"final\":false,\"machine\":{\"faults\":7,\"kvm\":{\"remote_tlb_flush\":5}},"
-	       "\"boot\":{},\"vcpus\":[{\"id\":\"1\",\"kvm\":{\"exits\":9}}],\"memory\":[],"
+	       "\"boot\":{},\"vcpus\":[{\"id\":\"1\",\"kvm\":{\"exits\":9}}],\"memory\":[{\"id\":\"hbm0\"}],"
 	       "\"devices\":[{\"id\":\"blk0\",\"class\":\"blk\",\"option\":\"--blk disk\",\"requests\":{\"read\":3}}]}}\r\n");
+	say(fd, "{\"execute\": \"query-metrics\", \"arguments\": {\"format\": \"openmetrics\"}}");
+	assert_true(hear(fd));
+	assert_non_null(strstr(said, "spmvm_memory_info{memory=\\\"hbm0\\\",option=\\\"--spm path=?\\\"} 1\\n"));
 	expect(fd, "{\"execute\": \"query-metrics\", \"arguments\": {\"format\": \"xml\"}}",
 	       "{\"error\":{\"class\":\"GenericError\",\"desc\":\"format 'xml' is unknown; use json or openmetrics\"}}\r\n");
 	expect(fd, "{\"execute\": \"query-cpus-fast\"}",
