@@ -29,7 +29,7 @@ target_sources(test_machine PRIVATE unit/fake_kvm.c)
 target_link_options(test_machine PRIVATE -Wl,--wrap=inotify_init1)
 unit_test(machine_control machine board options config base Threads::Threads)
 target_sources(test_machine_control PRIVATE unit/fake_kvm.c)
-target_link_options(test_machine_control PRIVATE -Wl,--wrap=sandbox_enter)
+target_link_options(test_machine_control PRIVATE -Wl,--wrap=sandbox_enter,--wrap=kvm_stats_open)
 unit_test(fail_nth machine board options config base Threads::Threads)
 target_sources(test_fail_nth PRIVATE unit/fake_kvm.c)
 foreach(name malloc calloc realloc reallocarray free mmap munmap madvise memfd_create ftruncate eventfd signalfd

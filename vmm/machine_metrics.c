@@ -264,6 +264,13 @@ void machine_collect(const struct machine *machine, struct metrics *metrics)
 
 /* ------------------------------------------------------------------------------------------------- --metrics */
 
+static void release_stats(struct machine_metrics *self, size_t vcpu_count)
+{
+	kvm_stats_release(&self->vm);
+	for (size_t i = 0; i < vcpu_count; i++)
+		kvm_stats_release(&self->vcpus[i]);
+}
+
 int machine_open_metrics(struct machine *machine, struct metrics_file *file, struct error *err)
 {
 	struct machine_metrics *self = calloc(1, sizeof(*self));
@@ -284,10 +291,11 @@ int machine_open_metrics(struct machine *machine, struct metrics_file *file, str
 		if (code == 0)
 			code = kvm_stats_open(&self->vcpus[i], machine->vcpus[i].vcpu.fd);
 	}
-	for (size_t i = 0; code < 0 && i < machine->vcpu_count; i++)
-		kvm_stats_release(&self->vcpus[i]);
-	if (code < 0)
+	if (code < 0) {
+		/* all of them or none */
+		release_stats(self, machine->vcpu_count);
 		log_debug(machine->log, "KVM_GET_STATS_FD: %s: metrics are without KVM's own", strerror(-code));
+	}
 	machine->metrics = self;
 	return 0;
 }
@@ -344,9 +352,7 @@ void machine_release_metrics(struct machine *machine)
 	io_close(&self->timer_fd);
 	if (self->smaps != NULL)
 		fclose(self->smaps);
-	kvm_stats_release(&self->vm);
-	for (size_t i = 0; i < machine->vcpu_count; i++)
-		kvm_stats_release(&self->vcpus[i]);
+	release_stats(self, machine->vcpu_count);
 	free(self->vcpus);
 	free(self);
 	machine->metrics = NULL;

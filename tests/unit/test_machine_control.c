@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/kvm/stats.h"
 #include "vmm/machine.h"
 #include "vmm/sandbox.h"
 
@@ -320,13 +321,62 @@ static void the_sandbox_gives_what_is_needed(void **state)
 	unlink("metrics.tmp");
 }
 
+/* ----------------------------------------------------------------------------------------------- metrics */
+
+static struct {
+	unsigned good, calls; /* how many kvm_stats_open() succeed, and how many there were */
+	int pipes[3][2];      /* what they opened is the end for writing */
+} stats;
+
+int __wrap_kvm_stats_open(struct kvm_stats *self, int fd);
+
+int __wrap_kvm_stats_open(struct kvm_stats *self, int fd)
+{
+	(void)fd;
+	kvm_stats_init(self);
+	if (stats.calls++ >= stats.good)
+		return -ENOTTY;
+	self->fd = stats.pipes[stats.calls - 1][1];
+	return 0;
+}
+
+static void look_at_stats(struct machine *machine)
+{
+	const unsigned all = 3;
+	char byte;
+
+	assert_int_equal(stats.calls, stats.good < all ? stats.good + 1 : all);
+	for (unsigned i = 0; i < stats.good; i++)
+		assert_int_equal(read(stats.pipes[i][0], &byte, 1), stats.good < all ? 0 : -1);
+	machine_stop(machine, STOP_CONTROL_QUIT, 0);
+}
+
+/* Of the VM and of each vcpu: when one of them cannot be had, the others are closed. */
+static void statistics_of_kvm_are_all_or_none(void **state)
+{
+	char byte;
+
+	(void)state;
+	for (unsigned good = 0; good <= 3; good++) {
+		memset(&stats, 0, sizeof(stats));
+		stats.good = good;
+		for (unsigned i = 0; i < good; i++)
+			assert_int_equal(pipe2(stats.pipes[i], O_CLOEXEC | O_NONBLOCK), 0);
+		run_with("--cpus 2", NULL, 0, look_at_stats);
+		for (unsigned i = 0; i < good; i++) {
+			assert_int_equal(read(stats.pipes[i][0], &byte, 1), 0);
+			close(stats.pipes[i][0]);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_paused_machine_stands_still),    cmocka_unit_test(a_paused_machine_can_end),
 		cmocka_unit_test(the_power_button_is_an_interrupt), cmocka_unit_test(memory_is_asked_for),
 		cmocka_unit_test(a_broken_device_is_told),          cmocka_unit_test(the_guests_own_end_is_told),
-		cmocka_unit_test(the_sandbox_gives_what_is_needed),
+		cmocka_unit_test(the_sandbox_gives_what_is_needed), cmocka_unit_test(statistics_of_kvm_are_all_or_none),
 	};
 
 	return cmocka_run_group_tests_name("machine_control", tests, NULL, NULL);
