@@ -14,7 +14,7 @@
  * machine_collect() makes it from the counters' own tables; JSON (metrics_json.h) and OpenMetrics are views of it that
  * know no single counter.
  */
-enum metrics_kind { METRICS_MACHINE, METRICS_BOOT, METRICS_VCPU, METRICS_MEMORY, METRICS_DEVICE, METRICS_KINDS };
+enum metrics_kind { METRICS_MACHINE, METRICS_BOOT, METRICS_VCPU, METRICS_MEMORY, METRICS_DEVICE };
 
 enum { METRICS_ID_SIZE = 64 };
 

@@ -59,7 +59,7 @@ static int put_object(json_t *root, const struct metrics *metrics, const struct 
 	static const char *const LISTS[] = {
 		[METRICS_VCPU] = "vcpus", [METRICS_MEMORY] = "memory", [METRICS_DEVICE] = "devices"};
 	json_t *json;
-	int code = 0;
+	int code;
 
 	if (object->kind == METRICS_MACHINE || object->kind == METRICS_BOOT) {
 		json = inner(root, object->kind == METRICS_MACHINE ? "machine" : "boot");

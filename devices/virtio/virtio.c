@@ -91,9 +91,8 @@ void virtio_kicked(struct virtio_device *device, unsigned queue)
 	uint64_t count = 0;
 
 	if (device->class->kick == NULL)
-		return; /* a vhost back end reads it */
-	if (read(device->kick_fds[queue], &count, sizeof(count)) < 0)
-		count = 0;
+		return;                                              /* a vhost back end reads it */
+	(void)!read(device->kick_fds[queue], &count, sizeof(count)); /* EAGAIN: none came */
 	pthread_mutex_lock(&device->lock);
 	counter_add(&device->counters.kicks, count);
 	if ((device->status & VIRTIO_STATUS_DRIVER_OK) != 0 && device->queues[queue].ready &&

@@ -100,9 +100,10 @@ int kvm_stats_open(struct kvm_stats *stats, int fd)
 {
 	int stats_fd = ioctl(fd, KVM_GET_STATS_FD, NULL);
 
-	kvm_stats_init(stats);
-	if (stats_fd < 0)
+	if (stats_fd < 0) {
+		kvm_stats_init(stats);
 		return -errno;
+	}
 	/* what KVM opens it with has differed */
 	fcntl(stats_fd, F_SETFD, FD_CLOEXEC);
 	return kvm_stats_load(stats, stats_fd);
