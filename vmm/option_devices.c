@@ -22,8 +22,7 @@ static int copy_text(char **place, struct token value, size_t max, struct error 
 		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
 				 "'%.40s' is longer than %zu bytes (column %zu); shorten it", value.text, max,
 				 value.column);
-	*place = strdup(value.text);
-	return *place != NULL ? 0 : error_set(err, EXIT_STATUS_HOST, ENOMEM, "no memory for the command line");
+	return option_text(place, value.text, err);
 }
 
 static int key_path(struct config_device *device, struct token value, struct error *err)

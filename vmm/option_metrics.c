@@ -63,8 +63,7 @@ static int enter(struct config_metrics *metrics, struct token key, struct token 
 		return error_set(err, EXIT_STATUS_USAGE, EINVAL,
 				 "unknown key '%.40s' (column %zu); use path, interval or format", key.text,
 				 key.column);
-	metrics->path = strdup(value.text);
-	return metrics->path != NULL ? 0 : error_set(err, EXIT_STATUS_HOST, ENOMEM, "no memory for the command line");
+	return option_text(&metrics->path, value.text, err);
 }
 
 int option_metrics(struct options *options, const char *argument, struct error *err)

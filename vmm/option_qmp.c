@@ -20,8 +20,7 @@ static int enter_path(char **path, struct token value, struct error *err)
 		return error_set(err, EXIT_STATUS_USAGE, ENAMETOOLONG,
 				 "the path has %zu bytes and a socket's at most %d; use a shorter one", strlen(text),
 				 PATH_BYTES_MAX);
-	*path = strdup(text);
-	return *path != NULL ? 0 : error_set(err, EXIT_STATUS_HOST, ENOMEM, "no memory for the command line");
+	return option_text(path, text, err);
 }
 
 /* What QEMU's users type beside it, as far as it is so: we are the server, and no start waits for a client. */

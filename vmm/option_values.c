@@ -14,6 +14,12 @@ static struct token whole(const char *argument)
 	return (struct token){argument, 1};
 }
 
+int option_text(char **place, const char *text, struct error *err)
+{
+	*place = strdup(text);
+	return *place != NULL ? 0 : error_set(err, EXIT_STATUS_HOST, ENOMEM, "no memory for the command line");
+}
+
 void *option_grow(void *array, size_t count, size_t element_size, struct error *err)
 {
 	unsigned char *elements;
@@ -140,9 +146,9 @@ int option_distance(struct options *options, const char *argument, struct error 
 		raw->host_distances = true;
 		return 0;
 	}
-	text = strdup(argument);
-	if (text == NULL)
-		return error_set(err, EXIT_STATUS_HOST, ENOMEM, "no memory for the command line");
+	code = option_text(&text, argument, err);
+	if (code < 0)
+		return code;
 	code = read_distance(&distance, text, err);
 	free(text);
 	if (code < 0)

@@ -50,6 +50,9 @@ int option_config(struct options *options, const char *argument, struct error *e
 int option_diff(struct options *options, const char *argument, struct error *err);
 int option_tables(struct options *options, const char *argument, struct error *err);
 
+/* Copies a text to the heap, for the caller to own. In option_values.c. */
+int option_text(char **place, const char *text, struct error *err);
+
 /* Checks an id and copies it; id has CONFIG_ID_MAX + 1 characters. In option_memory.c. */
 int option_id(char *id, struct token value, struct error *err);
 
