@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmm/qmp/commands.h"
 
-#include <ctype.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,6 +14,14 @@
 #define HOTPLUG_ID   "hotplug"
 #define HOTPLUG_PATH "/machine/peripheral/" HOTPLUG_ID
 
+void qmp_plain(char *text)
+{
+	for (; *text != '\0'; text++) {
+		if (*text < 0x20 || *text > 0x7e)
+			*text = '?';
+	}
+}
+
 void *qmp_error_set(struct qmp_error *error, const char *class, const char *format, ...)
 {
 	va_list arguments;
@@ -23,11 +30,7 @@ void *qmp_error_set(struct qmp_error *error, const char *class, const char *form
 	va_start(arguments, format);
 	vsnprintf(error->text, sizeof(error->text), format, arguments);
 	va_end(arguments);
-	for (char *c = error->text; *c != '\0'; c++) {
-		/* beyond ASCII: what was cut need not be UTF-8 any more, and JSON is */
-		if (iscntrl((unsigned char)*c) || (unsigned char)*c > 0x7e)
-			*c = '?';
-	}
+	qmp_plain(error->text);
 	return NULL;
 }
 

@@ -17,7 +17,13 @@ struct qmp_error {
 	char text[400];
 };
 
-/* Writes the error and returns NULL, so that a failure is one line. Control characters become '?'. */
+/*
+ * What is neither printable nor ASCII becomes '?': a path of the user's, or a text that was cut, need not be UTF-8, and
+ * JSON is.
+ */
+void qmp_plain(char *text);
+
+/* Writes the error, plain, and returns NULL, so that a failure is one line. */
 void *qmp_error_set(struct qmp_error *error, const char *class, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

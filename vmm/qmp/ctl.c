@@ -174,13 +174,14 @@ static int negotiate(struct link *link, struct error *err)
 static int write_json(const json_t *value, bool indent, FILE *out, struct error *err)
 {
 	size_t length = json_string_length(value); /* 0: of something else, too */
+	bool written;
 
-	if (length > 0 && json_string_value(value)[length - 1] == '\n') {
-		fwrite(json_string_value(value), 1, length, out);
-		return fflush(out) == 0 ? 0 : error_set(err, EXIT_STATUS_HOST, EIO, "cannot write to standard output");
-	}
-	if (json_dumpf(value, out, JSON_ENCODE_ANY | (indent ? JSON_INDENT(2) : JSON_COMPACT)) < 0 ||
-	    fputc('\n', out) == EOF || fflush(out) != 0)
+	if (length > 0 && json_string_value(value)[length - 1] == '\n')
+		written = fwrite(json_string_value(value), 1, length, out) == length;
+	else
+		written = json_dumpf(value, out, JSON_ENCODE_ANY | (indent ? JSON_INDENT(2) : JSON_COMPACT)) == 0 &&
+			  fputc('\n', out) != EOF;
+	if (!written || fflush(out) != 0)
 		return error_set(err, EXIT_STATUS_HOST, EIO, "cannot write to standard output");
 	return 0;
 }

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "vmm/qmp/commands.h"
+
 /* Why a machine ended, and whether its guest did that. */
 static json_t *shutdown_data(enum stop_cause cause)
 {
@@ -30,16 +32,12 @@ static json_t *shutdown_data(enum stop_cause cause)
 	return json_pack("{s:b, s:s}", "guest", REASONS[cause].guest, "reason", REASONS[cause].reason);
 }
 
-/* A name in ASCII: a path of the user's need not be UTF-8, and JSON is. */
 static json_t *plain(const char *name)
 {
 	char text[256];
 
 	snprintf(text, sizeof(text), "%s", name);
-	for (char *c = text; *c != '\0'; c++) {
-		if (*c < 0x20 || *c > 0x7e)
-			*c = '?';
-	}
+	qmp_plain(text);
 	return json_string(text);
 }
 

@@ -17,7 +17,7 @@ static int append(const char *bytes, size_t size, void *out)
 
 void qmp_line(struct buf *out, struct json_t *value)
 {
-	if (value == NULL || json_dump_callback(value, append, out, JSON_COMPACT | JSON_ENCODE_ANY) < 0)
+	if (value == NULL || json_dump_callback(value, append, out, JSON_COMPACT) < 0)
 		out->failed = true;
 	buf_text(out, "\r\n");
 	json_decref(value);
