@@ -100,9 +100,8 @@ static void collect_boot(const struct machine *machine, struct metrics *metrics)
 	}
 }
 
-static const struct counter_field EXITS[] = {
-	{"exits", 0, COUNTER_TOTAL, UNIT_NONE, "Returns of KVM_RUN to this process, by reason"}};
-static const struct counter_table EXIT_TABLE = {"reason", EXITS, 1};
+static const struct counter_field EXITS = {"exits", 0, COUNTER_TOTAL, UNIT_NONE,
+					   "Returns of KVM_RUN to this process, by reason"};
 static const struct counter_field VCPU_TIME = {"cpu", 0, COUNTER_TOTAL, UNIT_NANOSECONDS,
 					       "CPU time of the vcpu's thread: the guest, KVM and this process for it"};
 
@@ -129,13 +128,12 @@ static void collect_vcpu(const struct machine *machine, size_t index, struct met
 		[KVM_EXIT_KIND_CRASH] = "crash",
 	};
 	const struct machine_vcpu *vcpu = &machine->vcpus[index];
-	const struct counter_sink sink = metrics_sink(metrics);
 	char id[24];
 
 	snprintf(id, sizeof(id), "%zu", index);
 	metrics_object(metrics, METRICS_VCPU, NULL, id, NULL);
 	for (size_t i = 0; i < sizeof(REASONS) / sizeof(REASONS[0]); i++)
-		counter_show(&sink, &EXIT_TABLE, &vcpu->exits[i], REASONS[i]);
+		metrics_labelled(metrics, &EXITS, "reason", REASONS[i], counter_read(&vcpu->exits[i]));
 	metrics_value(metrics, &VCPU_TIME, cpu_time_of(vcpu));
 	if (machine->metrics != NULL)
 		add_kvm(metrics, &machine->metrics->vcpus[index]);
