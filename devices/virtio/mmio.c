@@ -297,12 +297,22 @@ static bool starts_or_stops(uint64_t offset, uint32_t value)
 	       (offset == QUEUE_READY && value == 0);
 }
 
-void virtio_mmio_perform(struct virtio_device *device, uint64_t offset, uint32_t value)
+static void perform(struct virtio_device *device, uint64_t offset, unsigned size, uint64_t value)
 {
 	pthread_mutex_lock(&device->lock);
-	write_register(device, offset, value);
+	if (in_config(device, offset, size)) {
+		if (device->class->write_config != NULL)
+			device->class->write_config(device, (size_t)(offset - CONFIG), (const uint8_t *)&value, size);
+	} else if (offset < CONFIG && size == 4) {
+		write_register(device, offset, (uint32_t)value);
+	}
 	virtio_mmio_publish(device);
 	pthread_mutex_unlock(&device->lock);
+}
+
+void virtio_mmio_perform(struct virtio_device *device, uint64_t offset, uint32_t value)
+{
+	perform(device, offset, sizeof(value), value);
 }
 
 static void mmio_write(void *context, uint64_t offset, unsigned size, uint64_t value)
@@ -320,15 +330,7 @@ static void mmio_write(void *context, uint64_t offset, unsigned size, uint64_t v
 		device->hand_over(device->hand_over_context, device, offset, (uint32_t)value);
 		return;
 	}
-	pthread_mutex_lock(&device->lock);
-	if (in_config(device, offset, size)) {
-		if (device->class->write_config != NULL)
-			device->class->write_config(device, (size_t)(offset - CONFIG), (const uint8_t *)&value, size);
-	} else if (offset < CONFIG && size == 4) {
-		write_register(device, offset, (uint32_t)value);
-	}
-	virtio_mmio_publish(device);
-	pthread_mutex_unlock(&device->lock);
+	perform(device, offset, size, value);
 }
 
 const struct bus_ops VIRTIO_MMIO_OPS = {.widths = 1 | 2 | 4 | 8, .read = mmio_read, .write = mmio_write};
