@@ -42,11 +42,8 @@ int machine_enter_sandbox(struct machine *machine, struct error *err)
 	options.inherited = inherited;
 	if (machine->control != NULL) {
 		options.needs |= SANDBOX_CONTROL;
-		if (machine->control->folder >= 0) {
-			options.needs |= SANDBOX_FOLDERS;
-			options.folders = &machine->control->folder;
-			options.folder_count = 1;
-		}
+		if (machine->control->folder >= 0)
+			options.folder = &machine->control->folder;
 	}
 	if (machine_writes_metrics(machine))
 		options.needs |= SANDBOX_METRICS;

@@ -13,8 +13,10 @@
 
 static int make_filters(struct sandbox *sandbox, const struct sandbox_options *options, struct error *err)
 {
+	unsigned needs = options->needs | (options->folder != NULL ? SANDBOX_FOLDER : 0);
+
 	for (int thread = 0; thread < SANDBOX_THREADS; thread++) {
-		if (sandbox_make_filter(&sandbox->filters[thread], (enum sandbox_thread)thread, options->needs,
+		if (sandbox_make_filter(&sandbox->filters[thread], (enum sandbox_thread)thread, needs,
 					options->mode == SANDBOX_LOG) < 0)
 			return error_set(err, EXIT_STATUS_HOST, ENOMEM, "--sandbox: out of memory");
 	}
@@ -26,14 +28,12 @@ int sandbox_enter(struct sandbox *sandbox, const struct sandbox_options *options
 	char missing[300];
 	int code = 0;
 
-	*sandbox = (struct sandbox){.mode = options->mode};
+	*sandbox = (struct sandbox){0};
 	if (SPMVM_INSTRUMENTED && options->mode == SANDBOX_ON)
 		return error_set(err, EXIT_STATUS_HOST, ENOTSUP,
 				 "--sandbox on: this is a build for tests (sanitizers, coverage), which cannot be "
 				 "confined; build it without, or use --sandbox off");
-	if (SPMVM_INSTRUMENTED)
-		sandbox->mode = SANDBOX_OFF;
-	if (sandbox->mode == SANDBOX_OFF)
+	if (SPMVM_INSTRUMENTED || options->mode == SANDBOX_OFF)
 		return 0;
 	sandbox_confine_process(options, missing, sizeof(missing));
 	if (sandbox_has_filters()) {

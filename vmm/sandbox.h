@@ -22,15 +22,14 @@
 enum sandbox_thread { SANDBOX_MAIN, SANDBOX_VCPU, SANDBOX_THREADS };
 
 /* What a machine may have and another not; sets of these, beside 1 << enum config_device_kind. */
-enum { SANDBOX_FOLDERS = 1 << 16, SANDBOX_CONTROL = 1 << 17, SANDBOX_METRICS = 1 << 18 };
+enum { SANDBOX_FOLDER = 1 << 16, SANDBOX_CONTROL = 1 << 17, SANDBOX_METRICS = 1 << 18 };
 
 struct sandbox_options {
 	enum sandbox_mode mode;
 	unsigned needs;       /* what the machine has: the system calls of nothing else are allowed */
 	const int *inherited; /* descriptors that spmvm was started with and works with; ours are all O_CLOEXEC */
 	size_t inherited_count;
-	const int *folders; /* descriptors of folders out of which a file may still be removed; needs SANDBOX_FOLDERS */
-	size_t folder_count;
+	const int *folder;     /* of which a file may still be removed (adds SANDBOX_FOLDER); NULL: of none */
 	const struct log *log; /* outlives the sandbox */
 	/* Called before a forbidden system call ends the process: async-signal-safe, any thread. May be NULL. */
 	void (*at_end)(void *context);
@@ -38,7 +37,6 @@ struct sandbox_options {
 };
 
 struct sandbox {
-	enum sandbox_mode mode;
 	struct sock_fprog filters[SANDBOX_THREADS]; /* heap */
 };
 

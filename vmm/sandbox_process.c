@@ -193,21 +193,17 @@ int sandbox_landlock_version(void)
 	return version > 0 ? (int)version : 0;
 }
 
-static int allow_folders(int rules, const struct sandbox_options *options)
+static int allow_folder(int rules, int folder)
 {
-	for (size_t i = 0; i < options->folder_count; i++) {
-		const struct landlock_path_beneath_attr rule = {
-			.allowed_access = LANDLOCK_ACCESS_FS_REMOVE_FILE,
-			.parent_fd = options->folders[i],
-		};
+	const struct landlock_path_beneath_attr rule = {
+		.allowed_access = LANDLOCK_ACCESS_FS_REMOVE_FILE,
+		.parent_fd = folder,
+	};
 
-		if (syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
-			return -errno;
-	}
-	return 0;
+	return syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0 ? -errno : 0;
 }
 
-/* No path at all can be opened, made or removed, but for files out of options->folders. */
+/* No path at all can be opened, made or removed, but for files of *options->folder. */
 static int restrict_paths(const struct sandbox_options *options)
 {
 	const int version = sandbox_landlock_version();
@@ -231,7 +227,7 @@ static int restrict_paths(const struct sandbox_options *options)
 	rules = (int)syscall(SYS_landlock_create_ruleset, &ruleset, size, 0);
 	if (rules < 0)
 		return -errno;
-	code = allow_folders(rules, options);
+	code = options->folder != NULL ? allow_folder(rules, *options->folder) : 0;
 	if (code == 0 && syscall(SYS_landlock_restrict_self, rules, 0) < 0)
 		code = -errno;
 	close(rules);

@@ -132,7 +132,7 @@ const struct sandbox_rule SANDBOX_RULES[] = {
 	{SYS_fstat, MAIN, 0, ANY},      /* the same, of glibc 2.39 and later */
 	{SYS_fstatfs, MAIN, 0, ANY},
 	{SYS_flock, MAIN, WITH(BLK), ANY}, /* the image is anybody else's */
-	{SYS_unlinkat, MAIN, SANDBOX_FOLDERS, ANY},
+	{SYS_unlinkat, MAIN, SANDBOX_FOLDER, ANY},
 	{SYS_exit, VCPU, 0, ANY},
 	{SYS_exit_group, BOTH, 0, ANY},
 };

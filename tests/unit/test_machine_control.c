@@ -315,7 +315,7 @@ static void the_sandbox_gives_what_is_needed(void **state)
 {
 	(void)state;
 	run_with("", NULL, 0, quit);
-	assert_int_equal(sandbox_needs & (SANDBOX_CONTROL | SANDBOX_METRICS | SANDBOX_FOLDERS), SANDBOX_CONTROL);
+	assert_int_equal(sandbox_needs & (SANDBOX_CONTROL | SANDBOX_METRICS), SANDBOX_CONTROL);
 	run_with("--metrics metrics.tmp", NULL, 0, quit);
 	assert_int_equal(sandbox_needs & (SANDBOX_CONTROL | SANDBOX_METRICS), SANDBOX_CONTROL | SANDBOX_METRICS);
 	unlink("metrics.tmp");

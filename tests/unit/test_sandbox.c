@@ -46,7 +46,7 @@ static void few_calls_are_left(void **state)
 	(void)state;
 	print_message("system calls: vcpu %u; main %u, with a disk %u, with --qmp %u, with everything %u\n",
 		      count(SANDBOX_VCPU, EVERYTHING), count(SANDBOX_MAIN, 0), count(SANDBOX_MAIN, DISK),
-		      count(SANDBOX_MAIN, SANDBOX_CONTROL | SANDBOX_FOLDERS), count(SANDBOX_MAIN, EVERYTHING));
+		      count(SANDBOX_MAIN, SANDBOX_CONTROL | SANDBOX_FOLDER), count(SANDBOX_MAIN, EVERYTHING));
 	assert_true(count(SANDBOX_VCPU, EVERYTHING) <= 12);
 	assert_int_equal(count(SANDBOX_VCPU, EVERYTHING), count(SANDBOX_VCPU, 0));
 	assert_true(count(SANDBOX_MAIN, 0) <= 30);
@@ -309,7 +309,7 @@ static void what_is_allowed_works(void **state)
 	expect_end(read_something, SANDBOX_MAIN, 0, NULL);
 	expect_end(enter_ring, SANDBOX_MAIN, DISK, NULL);
 	expect_end(signal_a_child, SANDBOX_MAIN, 1 << CONFIG_SHARE, NULL);
-	expect_end(remove_file, SANDBOX_MAIN, SANDBOX_FOLDERS, NULL);
+	expect_end(remove_file, SANDBOX_MAIN, SANDBOX_FOLDER, NULL);
 }
 
 static bool other_table(void)
@@ -374,9 +374,9 @@ static void confine(void)
 	const int stray = dup(ours), inherited = dup(ours);
 	const int folder = open(own, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	const int elsewhere = open(other, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	const int kept[1] = {inherited}, folders[1] = {folder};
+	const int kept[1] = {inherited};
 	const struct sandbox_options options = {
-		.log = &to_stderr, .inherited = kept, .inherited_count = 1, .folders = folders, .folder_count = 1};
+		.log = &to_stderr, .inherited = kept, .inherited_count = 1, .folder = &folder};
 	struct rlimit limit;
 	char missing[300];
 
