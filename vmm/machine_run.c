@@ -453,6 +453,14 @@ static int set_up_events(struct events *events, struct error *err)
 
 /* --------------------------------------------------------------------------------------------- the end */
 
+/* The cause, and what it means: a reset may have been a panic's. No vcpu runs any more. */
+static enum stop_cause end_of(const struct machine *machine)
+{
+	enum stop_cause cause = (enum stop_cause)atomic_load(&machine->cause);
+
+	return cause == STOP_RESET && reset_was_panic(machine) ? STOP_PANIC : cause;
+}
+
 /* What a guest said at the debug-exit port; the notes beside the status mean something only from our init. */
 static int status_of_exit(const struct machine *machine)
 {
@@ -500,23 +508,20 @@ static void complete_fault(struct machine *machine)
 		machine_blame(machine, machine->fault_code, &machine->fault);
 }
 
-static int exit_status_of(struct machine *machine)
+static int exit_status_of(struct machine *machine, enum stop_cause end)
 {
 	const struct config *config = machine->board->config;
 	const struct log *log = machine->log;
 
-	switch ((enum stop_cause)atomic_load(&machine->cause)) {
+	switch (end) {
 	case STOP_POWEROFF:
 	case STOP_QUIT:
 	case STOP_CONTROL_QUIT:
 	case STOP_CONTROL_RESET:
 		return EXIT_STATUS_OK;
 	case STOP_RESET:
-		if (!reset_was_panic(machine)) {
-			log_info(log, "the guest asked for a reset");
-			return EXIT_STATUS_OK;
-		}
-		__attribute__((fallthrough));
+		log_info(log, "the guest asked for a reset");
+		return EXIT_STATUS_OK;
 	case STOP_PANIC:
 		log_error(log, "the guest's kernel panicked%s",
 			  config->command != NULL && !config->console ? "; --console shows its messages" : "");
@@ -551,15 +556,11 @@ static bool ended_by_itself(struct machine *machine)
 }
 
 /* No vcpu runs any more: who controls the machine is told why. */
-static void tell_end(struct machine *machine)
+static void tell_end(const struct machine *machine, enum stop_cause end)
 {
-	enum stop_cause cause = (enum stop_cause)atomic_load(&machine->cause);
-
-	if (cause == STOP_RESET && reset_was_panic(machine))
-		cause = STOP_PANIC;
-	if (cause == STOP_PANIC)
+	if (end == STOP_PANIC)
 		machine_tell(machine, &(struct machine_event){.kind = MACHINE_EVENT_PANICKED});
-	machine_tell(machine, &(struct machine_event){.kind = MACHINE_EVENT_ENDED, .cause = cause});
+	machine_tell(machine, &(struct machine_event){.kind = MACHINE_EVENT_ENDED, .cause = end});
 }
 
 /* Signals that ask something of a guest that is no more: what is still to be handed over is not given up for them. */
@@ -580,6 +581,7 @@ int machine_run(struct machine *machine, const struct machine_control *control, 
 {
 	struct events events = {
 		.machine = machine, .loop.epoll_fd = -1, .signal_fd = -1, .timeout_fd = -1, .grace_fd = -1};
+	enum stop_cause end = STOP_NONE;
 	int code;
 
 	machine->control = control;
@@ -595,11 +597,12 @@ int machine_run(struct machine *machine, const struct machine_control *control, 
 		}
 		machine_stop(machine, STOP_FAULT, 0);
 		join_vcpus(machine);
+		end = end_of(machine);
 		if (ended_by_itself(machine)) {
 			forget_requests();
 			machine_flush_ports(machine, events.signal_fd, events.timeout_fd);
 		}
-		tell_end(machine);
+		tell_end(machine, end);
 		machine_finish_metrics(machine);
 		console_stop(machine->console);
 	}
@@ -609,11 +612,11 @@ int machine_run(struct machine *machine, const struct machine_control *control, 
 	io_close(&events.grace_fd);
 	if (code < 0)
 		return code;
-	if (atomic_load(&machine->cause) == STOP_FAULT) {
+	if (end == STOP_FAULT) {
 		complete_fault(machine);
 		*err = machine->fault;
 		return -EIO;
 	}
-	*status = exit_status_of(machine);
+	*status = exit_status_of(machine, end);
 	return 0;
 }
