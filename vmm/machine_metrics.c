@@ -17,7 +17,6 @@
 #include "vmm/kvm/stats.h"
 #include "vmm/loop.h"
 #include "vmm/machine_state.h"
-#include "vmm/memory/placement.h"
 #include "vmm/metrics_file.h"
 
 /* What reports need beside the counters. */
@@ -158,19 +157,10 @@ static const struct counter_field HUGE = {"huge", 0, COUNTER_GAUGE, UNIT_BYTES,
 static void collect_resident(const struct machine *machine, const struct mem_backend *backend, const uint64_t *huge,
 			     struct metrics *metrics)
 {
-	const struct mem_layout *layout = &machine->board->layout;
 	struct placement placement = {0};
 	uint64_t resident;
-	int code = 0;
 
-	for (size_t i = 0; i < layout->region_count && code == 0; i++) {
-		const struct range gpa = layout->regions[i].gpa;
-
-		if (machine_backend_of(machine, &layout->regions[i]) == backend)
-			code = placement_sample(&placement, backend,
-						guest_mem_at(&machine->memory, gpa.start, gpa.size), gpa.size, SAMPLES);
-	}
-	if (code < 0)
+	if (machine_look(machine, backend, SAMPLES, &placement) < 0)
 		return; /* a host without NUMA, a container: absent rather than wrong */
 	resident = placement.size - placement.absent;
 	metrics_value(metrics, &RESIDENT, resident);

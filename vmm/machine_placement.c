@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "vmm/machine_state.h"
-#include "vmm/memory/placement.h"
 
 struct huge_pages {
 	const struct machine *machine;
@@ -32,19 +31,27 @@ void machine_count_huge(const struct machine *machine, FILE *smaps, uint64_t *hu
 	placement_huge_in(smaps, on_huge, &(struct huge_pages){machine, huge});
 }
 
-static void report(const struct machine *machine, const struct mem_backend *backend, uint64_t huge)
+int machine_look(const struct machine *machine, const struct mem_backend *backend, uint64_t samples,
+		 struct placement *placement)
 {
 	const struct mem_layout *layout = &machine->board->layout;
-	struct placement placement = {.huge = huge};
 	int code = 0;
 
 	for (size_t i = 0; i < layout->region_count && code == 0; i++) {
 		const struct range gpa = layout->regions[i].gpa;
 
 		if (machine_backend_of(machine, &layout->regions[i]) == backend)
-			code = placement_look(&placement, backend, guest_mem_at(&machine->memory, gpa.start, gpa.size),
-					      gpa.size);
+			code = placement_look(placement, backend, guest_mem_at(&machine->memory, gpa.start, gpa.size),
+					      gpa.size, samples);
 	}
+	return code;
+}
+
+static void report(const struct machine *machine, const struct mem_backend *backend, uint64_t huge)
+{
+	struct placement placement = {.huge = huge};
+	int code = machine_look(machine, backend, PLACEMENT_SAMPLES, &placement);
+
 	if (code < 0)
 		log_debug(machine->log, "%s: where its pages are cannot be told (move_pages: %s)", backend->option,
 			  strerror(-code));

@@ -21,6 +21,7 @@
 #include "vmm/machine.h"
 #include "vmm/memory/backend.h"
 #include "vmm/memory/guest_mem.h"
+#include "vmm/memory/placement.h"
 #include "vmm/sandbox.h"
 #include "vmm/workbench.h"
 
@@ -152,6 +153,10 @@ int machine_watch_control(struct machine *machine, struct loop *loop);
  * -ENOMEM is the only failure.
  */
 int machine_report_placement(const struct machine *machine, struct error *err);
+
+/* placement_look() at all that the guest has of the backend. */
+int machine_look(const struct machine *machine, const struct mem_backend *backend, uint64_t samples,
+		 struct placement *placement);
 
 /*
  * Counts the bytes of each backend (backend_count of them, zeroed) that are mapped with transparent huge pages; smaps

@@ -74,7 +74,7 @@ static const void *mapping(void)
 
 static void look(uint64_t size)
 {
-	assert_int_equal(placement_look(&placement, &backend, mapping(), size), 0);
+	assert_int_equal(placement_look(&placement, &backend, mapping(), size, PLACEMENT_SAMPLES), 0);
 }
 
 /* What the report tells at level info. */
@@ -129,7 +129,7 @@ static void a_large_one_is_sampled(void **state)
 	memset(&placement, 0, sizeof(placement));
 	host.asked = 0;
 	host.nodes = 1;
-	assert_int_equal(placement_sample(&placement, &backend, mapping(), size, 100), 0);
+	assert_int_equal(placement_look(&placement, &backend, mapping(), size, 100), 0);
 	assert_true(host.asked > 50 && host.asked <= 100);
 	assert_int_equal(placement.on_node[0], size);
 }
@@ -170,7 +170,7 @@ static void a_kernel_that_does_not_tell(void **state)
 {
 	(void)state;
 	host.fail = ENOSYS;
-	assert_int_equal(placement_look(&placement, &backend, "", 4 * KIB), -ENOSYS);
+	assert_int_equal(placement_look(&placement, &backend, "", 4 * KIB, PLACEMENT_SAMPLES), -ENOSYS);
 }
 
 /* The kernel's own answer, where it has NUMA. */
@@ -183,7 +183,7 @@ static void the_kernel_tells(void **state)
 	assert_ptr_not_equal(at, MAP_FAILED);
 	memset(at, 1, 32 * KIB);
 	host.genuine = true;
-	code = placement_look(&placement, &backend, at, 64 * KIB);
+	code = placement_look(&placement, &backend, at, 64 * KIB, PLACEMENT_SAMPLES);
 	munmap(at, 64 * KIB);
 	if (code == -ENOSYS || code == -EPERM) {
 		print_message("SKIPPED: move_pages() is not to be had here\n");

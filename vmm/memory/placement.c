@@ -37,8 +37,8 @@ static void count(struct placement *placement, int status, uint64_t bytes)
 	placement->size += bytes;
 }
 
-int placement_sample(struct placement *placement, const struct mem_backend *backend, const void *at, uint64_t size,
-		     uint64_t samples)
+int placement_look(struct placement *placement, const struct mem_backend *backend, const void *at, uint64_t size,
+		   uint64_t samples)
 {
 	const uint64_t page = backend_page_size(backend), pages = size / page;
 	const uint64_t stride = (pages + samples - 1) / samples;
@@ -65,11 +65,6 @@ int placement_sample(struct placement *placement, const struct mem_backend *back
 		}
 	}
 	return 0;
-}
-
-int placement_look(struct placement *placement, const struct mem_backend *backend, const void *at, uint64_t size)
-{
-	return placement_sample(placement, backend, at, size, PLACEMENT_SAMPLES);
 }
 
 void placement_huge_in(FILE *smaps, void (*found)(void *context, uint64_t start, uint64_t bytes), void *context)

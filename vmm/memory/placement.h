@@ -21,19 +21,17 @@ struct placement {
 	bool sampled;                /* not every page was looked at: the figures are estimates */
 };
 
-/* So many pages of a mapping are looked at, one at random in each of as many equal parts of a larger one. */
+/* Samples for who asks once: of a mapping with no more pages than that every one is looked at. */
 #define PLACEMENT_SAMPLES (UINT64_C(1) << 18)
 
 /*
- * Adds what a mapping of the backend has, size bytes of it. -errno of move_pages() (-ENOSYS without NUMA, -EPERM in
+ * Adds what a mapping of the backend has, size bytes of it. At most samples pages are looked at, one at random in each
+ * of as many equal parts of a larger mapping. -errno of move_pages() (-ENOSYS without NUMA, -EPERM in
  * some containers), and then *placement is useless. Not for BACKEND_DAX, whose pages have no node. Zero *placement
  * first.
  */
-int placement_look(struct placement *placement, const struct mem_backend *backend, const void *at, uint64_t size);
-
-/* The same with another number of samples, for who asks often. */
-int placement_sample(struct placement *placement, const struct mem_backend *backend, const void *at, uint64_t size,
-		     uint64_t samples);
+int placement_look(struct placement *placement, const struct mem_backend *backend, const void *at, uint64_t size,
+		   uint64_t samples);
 
 /*
  * Calls found for each mapping of this process that has transparent huge pages, with its start and how many bytes of it
