@@ -118,18 +118,9 @@ void machine_press_power_button(struct machine *machine)
 	machine_tell(machine, &(struct machine_event){.kind = MACHINE_EVENT_POWERDOWN});
 }
 
-static struct virtio_mem *find_hotplug(const struct machine *machine)
-{
-	for (size_t i = 0; i < machine->virtio_count; i++) {
-		if (machine->virtio[i]->class->id == VIRTIO_ID_MEM)
-			return (struct virtio_mem *)machine->virtio[i];
-	}
-	return NULL;
-}
-
 bool machine_hotplug(const struct machine *machine, struct machine_hotplug *hotplug)
 {
-	struct virtio_mem *mem = find_hotplug(machine);
+	struct virtio_mem *mem = (struct virtio_mem *)machine_find_virtio(machine, VIRTIO_ID_MEM);
 
 	if (mem == NULL)
 		return false;
@@ -145,7 +136,7 @@ bool machine_hotplug(const struct machine *machine, struct machine_hotplug *hotp
 
 int machine_set_hotplug(struct machine *machine, uint64_t bytes, struct error *err)
 {
-	struct virtio_mem *mem = find_hotplug(machine);
+	struct virtio_mem *mem = (struct virtio_mem *)machine_find_virtio(machine, VIRTIO_ID_MEM);
 
 	if (mem == NULL)
 		return error_set(err, EXIT_STATUS_CONFIG, ENODEV,

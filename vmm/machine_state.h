@@ -240,6 +240,9 @@ int machine_connect_virtio(struct machine *machine, struct virtio_device *device
  */
 int machine_map_registers(struct machine *machine, struct error *err);
 
+/* The first device of this kind (VIRTIO_ID_...), or NULL: the first member of the kind's struct. */
+struct virtio_device *machine_find_virtio(const struct machine *machine, uint32_t id);
+
 /* Asks the guest for bytes of hotplug memory, rounded down to what there can be. Main thread. */
 void machine_request_memory(struct machine *machine, uint64_t bytes);
 

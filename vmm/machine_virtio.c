@@ -201,13 +201,18 @@ static int init_console(struct virtio_console *console, const struct machine *ma
 	return code;
 }
 
-static struct virtio_console *console_of(struct machine *machine)
+struct virtio_device *machine_find_virtio(const struct machine *machine, uint32_t id)
 {
 	for (size_t i = 0; i < machine->virtio_count; i++) {
-		if (machine->virtio[i]->class->id == VIRTIO_ID_CONSOLE)
-			return (struct virtio_console *)machine->virtio[i];
+		if (machine->virtio[i]->class->id == id)
+			return machine->virtio[i];
 	}
 	return NULL;
+}
+
+static struct virtio_console *console_of(const struct machine *machine)
+{
+	return (struct virtio_console *)machine_find_virtio(machine, VIRTIO_ID_CONSOLE);
 }
 
 bool machine_command_listens(struct machine *machine)
@@ -259,13 +264,11 @@ static int init_mem(struct virtio_mem *mem, struct machine *machine, const struc
 
 void machine_request_memory(struct machine *machine, uint64_t bytes)
 {
+	struct virtio_mem *mem = (struct virtio_mem *)machine_find_virtio(machine, VIRTIO_ID_MEM);
 	struct error err;
 
-	for (size_t i = 0; i < machine->virtio_count; i++) {
-		if (machine->virtio[i]->class->id == VIRTIO_ID_MEM &&
-		    virtio_mem_set_requested((struct virtio_mem *)machine->virtio[i], bytes, &err) < 0)
-			log_warn(machine->log, "%s", err.text);
-	}
+	if (mem != NULL && virtio_mem_set_requested(mem, bytes, &err) < 0)
+		log_warn(machine->log, "%s", err.text);
 }
 
 /* The size of each kind's struct. */
