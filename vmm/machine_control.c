@@ -128,7 +128,7 @@ bool machine_hotplug(const struct machine *machine, struct machine_hotplug *hotp
 		.region = {mem->options.gpa, mem->options.size},
 		.block_size = mem->options.block_size,
 		.node = mem->options.node,
-		.requested = mem->requested,
+		.requested = counter_read(&mem->requested_bytes),
 		.plugged = virtio_mem_plugged(mem),
 	};
 	return true;

@@ -41,14 +41,15 @@ static uint64_t count_plugged(const struct virtio_mem *mem, struct blocks blocks
 
 static void set_plugged(struct virtio_mem *mem, struct blocks blocks, bool plugged)
 {
-	mem->plugged_count -= count_plugged(mem, blocks);
+	uint64_t before = count_plugged(mem, blocks), after = plugged ? blocks.count : 0;
+
 	for (uint64_t i = blocks.first; i < blocks.first + blocks.count; i++) {
 		uint64_t bit = UINT64_C(1) << (i % 64);
 
 		mem->plugged[i / 64] = plugged ? mem->plugged[i / 64] | bit : mem->plugged[i / 64] & ~bit;
 	}
-	mem->plugged_count += plugged ? blocks.count : 0;
-	counter_set(&mem->plugged_bytes, mem->plugged_count * mem->options.block_size);
+	counter_set(&mem->plugged_bytes,
+		    virtio_mem_plugged(mem) + after * mem->options.block_size - before * mem->options.block_size);
 }
 
 /* The border: the blocks that a request speaks of, or false unless they are whole blocks, at least one, of the region. */
@@ -78,10 +79,11 @@ static int discard(struct virtio_mem *mem, struct blocks blocks)
 
 static uint16_t plug(struct virtio_mem *mem, struct blocks blocks)
 {
+	uint64_t bytes = blocks.count * mem->options.block_size, requested = counter_read(&mem->requested_bytes);
+
 	if (count_plugged(mem, blocks) != 0)
 		return VIRTIO_MEM_RESP_ERROR;
-	if (blocks.count > mem->requested / mem->options.block_size ||
-	    mem->plugged_count > mem->requested / mem->options.block_size - blocks.count)
+	if (bytes > requested || virtio_mem_plugged(mem) > requested - bytes)
 		return VIRTIO_MEM_RESP_NACK;
 	set_plugged(mem, blocks, true);
 	return VIRTIO_MEM_RESP_ACK;
@@ -189,8 +191,8 @@ static void read_config(struct virtio_device *device, size_t offset, uint8_t *by
 		.addr = mem->options.gpa,
 		.region_size = mem->options.size,
 		.usable_region_size = mem->options.size,
-		.plugged_size = mem->plugged_count * mem->options.block_size,
-		.requested_size = mem->requested,
+		.plugged_size = virtio_mem_plugged(mem),
+		.requested_size = counter_read(&mem->requested_bytes),
 	};
 
 	memcpy(bytes, (const uint8_t *)&config + offset, size);
@@ -266,8 +268,7 @@ int virtio_mem_init(struct virtio_mem *mem, const struct virtio_mem_options *opt
 	code = check_options(mem, err);
 	if (code < 0)
 		return code;
-	mem->requested = options->requested;
-	counter_set(&mem->requested_bytes, mem->requested);
+	counter_set(&mem->requested_bytes, options->requested);
 	mem->block_count = options->size / mem->options.block_size;
 	mem->plugged = calloc((mem->block_count + 63) / 64, sizeof(*mem->plugged));
 	code = mem->plugged == NULL
@@ -298,8 +299,7 @@ int virtio_mem_set_requested(struct virtio_mem *mem, uint64_t bytes, struct erro
 	if (code < 0)
 		return code;
 	pthread_mutex_lock(&mem->device.lock);
-	if (mem->requested != bytes) {
-		mem->requested = bytes;
+	if (counter_read(&mem->requested_bytes) != bytes) {
 		counter_set(&mem->requested_bytes, bytes);
 		virtio_config_changed(&mem->device);
 	}
@@ -307,12 +307,7 @@ int virtio_mem_set_requested(struct virtio_mem *mem, uint64_t bytes, struct erro
 	return 0;
 }
 
-uint64_t virtio_mem_plugged(struct virtio_mem *mem)
+uint64_t virtio_mem_plugged(const struct virtio_mem *mem)
 {
-	uint64_t bytes;
-
-	pthread_mutex_lock(&mem->device.lock);
-	bytes = mem->plugged_count * mem->options.block_size;
-	pthread_mutex_unlock(&mem->device.lock);
-	return bytes;
+	return counter_read(&mem->plugged_bytes);
 }

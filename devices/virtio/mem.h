@@ -37,8 +37,7 @@ struct virtio_mem {
 	struct virtio_device device;
 	struct virtio_mem_options options;
 	uint64_t *plugged; /* a bit for each block; heap, owned */
-	uint64_t block_count, plugged_count;
-	uint64_t requested; /* bytes */
+	uint64_t block_count;
 	struct counter plugged_bytes, requested_bytes, requests, refused;
 };
 
@@ -55,6 +54,6 @@ void virtio_mem_release(struct virtio_mem *mem);
 int virtio_mem_set_requested(struct virtio_mem *mem, uint64_t bytes, struct error *err);
 
 /* How many bytes are plugged now. Any thread. */
-uint64_t virtio_mem_plugged(struct virtio_mem *mem);
+uint64_t virtio_mem_plugged(const struct virtio_mem *mem);
 
 #endif
