@@ -153,7 +153,7 @@ static void on_broken(void *context, int fd)
 	(void)!read(fd, &ignored, sizeof(ignored));
 	for (size_t i = 0; i < machine->virtio_count; i++) {
 		struct virtio_device *device = machine->virtio[i];
-		unsigned count = atomic_load(&device->broken_count);
+		uint64_t count = counter_read(&device->counters.needs_resets);
 
 		if (count != machine->broken_told[i])
 			machine_tell(machine,

@@ -105,7 +105,7 @@ struct machine {
 	bool has_clock;                          /* while paused: */
 	uint64_t clock;                          /* what the guest's clock goes on from */
 	int broken_fd;                           /* eventfd: a device needs a reset */
-	unsigned broken_told[CONFIG_VIRTIO_MAX]; /* how often each did so far */
+	uint64_t broken_told[CONFIG_VIRTIO_MAX]; /* how often each did so far */
 
 	/* What a vcpu's thread leaves behind at its end, for the main thread to look into; of the one that set the cause. */
 	struct error fault;                 /* of STOP_FAULT ... */

@@ -142,7 +142,6 @@ void virtio_needs_reset(struct virtio_device *device, const char *why)
 	for (unsigned i = 0; i < device->queue_count; i++)
 		device->queues[i].broken = true;
 	device->status |= VIRTIO_STATUS_NEEDS_RESET;
-	atomic_fetch_add(&device->broken_count, 1);
 	dev_irq_pulse(&device->broken_irq);
 	if (device->class->stop != NULL)
 		device->class->stop(device);
