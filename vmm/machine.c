@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "devices/virtio/mmio.h"
 #include "vmm/base/io.h"
@@ -20,14 +19,12 @@ static int no_memory(struct error *err)
 
 bool machine_stop(struct machine *machine, enum stop_cause cause, uint32_t value)
 {
-	const uint64_t one = 1;
 	int none = STOP_NONE;
 
 	if (!atomic_compare_exchange_strong(&machine->cause, &none, (int)cause))
 		return false;
 	machine->stop_value = value;
-	/* an eventfd takes 2^64 - 2 of these before it would block */
-	(void)!write(machine->wake_fd, &one, sizeof(one));
+	io_raise(machine->wake_fd);
 	return true;
 }
 
@@ -227,9 +224,8 @@ static void on_transmit(void *context, uint8_t byte)
 static void on_drained(void *context)
 {
 	const struct machine *machine = context;
-	const uint64_t one = 1;
 
-	(void)!write(machine->room_fd, &one, sizeof(one));
+	io_raise(machine->room_fd);
 }
 
 /* Makes the device; *device is it as its bus handlers know it. */

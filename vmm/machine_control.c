@@ -3,9 +3,9 @@
  * told. */
 #include <errno.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "devices/virtio/mem.h"
+#include "vmm/base/io.h"
 #include "vmm/loop.h"
 #include "vmm/machine_state.h"
 
@@ -148,9 +148,8 @@ int machine_set_hotplug(struct machine *machine, uint64_t bytes, struct error *e
 static void on_broken(void *context, int fd)
 {
 	struct machine *machine = context;
-	uint64_t ignored;
 
-	(void)!read(fd, &ignored, sizeof(ignored));
+	io_lower(fd);
 	for (size_t i = 0; i < machine->virtio_count; i++) {
 		struct virtio_device *device = machine->virtio[i];
 		uint64_t count = counter_read(&device->counters.needs_resets);

@@ -5,21 +5,20 @@
  * without all of these (sandbox_rules.c), and devices are started, served and stopped by one thread.
  */
 #include <stddef.h>
-#include <unistd.h>
 
 #include "devices/virtio/mmio.h"
+#include "vmm/base/io.h"
 #include "vmm/machine_state.h"
 
 void machine_hand_over(void *context, struct virtio_device *device, uint64_t offset, uint32_t value)
 {
 	struct errand errand = {.device = device, .offset = offset, .value = value};
 	struct machine *machine = context;
-	const uint64_t one = 1;
 
 	pthread_mutex_lock(&machine->errand_lock);
 	errand.next = machine->errands;
 	machine->errands = &errand;
-	(void)!write(machine->errand_fd, &one, sizeof(one));
+	io_raise(machine->errand_fd);
 	while (!errand.done)
 		pthread_cond_wait(&machine->errand_done, &machine->errand_lock);
 	pthread_mutex_unlock(&machine->errand_lock);

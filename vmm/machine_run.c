@@ -303,9 +303,7 @@ static void on_console(void *context, int fd)
 
 static void on_room(void *context, int fd)
 {
-	uint64_t count;
-
-	(void)!read(fd, &count, sizeof(count));
+	io_lower(fd);
 	pass_typed(context);
 }
 
@@ -363,9 +361,7 @@ static void on_signal(void *context, int fd)
 
 static void on_errand(void *context, int fd)
 {
-	uint64_t count;
-
-	(void)!read(fd, &count, sizeof(count));
+	io_lower(fd);
 	machine_run_errands(context);
 }
 

@@ -233,7 +233,6 @@ int blk_io_submit(struct blk_io *io)
 	unsigned attempts = 0;
 
 	while (io->ring != NULL && io_uring_sq_ready(io->ring) > 0) {
-		uint64_t one = 1;
 		int code = io_uring_submit(io->ring);
 
 		if (code > 0 || (code == -EINTR && attempts++ < SUBMIT_ATTEMPTS))
@@ -241,7 +240,7 @@ int blk_io_submit(struct blk_io *io)
 		if (code < 0 && code != -EAGAIN && code != -EBUSY && code != -ENOMEM && code != -EINTR)
 			return code;
 		/* no memory, or results have to be fetched first: the loop comes back here */
-		(void)!write(io->event_fd, &one, sizeof(one));
+		io_raise(io->event_fd);
 		return 0;
 	}
 	return 0;
@@ -269,9 +268,7 @@ bool blk_io_next(struct blk_io *io, struct blk_result *result)
 
 void blk_io_acknowledge(struct blk_io *io)
 {
-	uint64_t count;
-
-	(void)!read(io->event_fd, &count, sizeof(count));
+	io_lower(io->event_fd);
 }
 
 /* Hands everything in the submission queue to the kernel, as far as it takes it. */

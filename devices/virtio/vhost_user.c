@@ -605,7 +605,6 @@ int vhost_user_start(struct vhost_user *vu, struct virtio_device *device)
 int vhost_user_stop(struct vhost_user *vu)
 {
 	uint32_t started = vu->started;
-	uint64_t count;
 	int code = 0;
 
 	vu->started = 0;
@@ -627,7 +626,7 @@ int vhost_user_stop(struct vhost_user *vu)
 	}
 	/* of a ring that was broken until now; the next ones are not */
 	if (started != 0)
-		(void)!read(vu->error_fd, &count, sizeof(count));
+		io_lower(vu->error_fd);
 	return code;
 }
 

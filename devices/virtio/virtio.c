@@ -103,10 +103,7 @@ void virtio_kicked(struct virtio_device *device, unsigned queue)
 
 void virtio_kick_again(struct virtio_device *device, unsigned queue)
 {
-	const uint64_t one = 1;
-
-	/* EAGAIN: it is readable already */
-	(void)!write(device->kick_fds[queue], &one, sizeof(one));
+	io_raise(device->kick_fds[queue]);
 }
 
 void virtio_interrupt(struct virtio_device *device, unsigned queue)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -133,6 +134,29 @@ static void sends_without_a_signal(void **state)
 	assert_int_equal(io_send_all(-1, "x", 1), -EBADF);
 }
 
+static void an_eventfd_is_raised_and_lowered(void **state)
+{
+	const uint64_t almost = UINT64_MAX - 1;
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	uint64_t count = 0;
+
+	(void)state;
+	io_raise(fd);
+	io_raise(fd);
+	assert_int_equal(read(fd, &count, sizeof(count)), sizeof(count));
+	assert_int_equal(count, 2);
+	io_raise(fd);
+	io_lower(fd);
+	assert_int_equal(read(fd, &count, sizeof(count)), -1);
+	io_lower(fd);
+	/* full: it stays so */
+	assert_int_equal(write(fd, &almost, sizeof(almost)), sizeof(almost));
+	io_raise(fd);
+	assert_int_equal(read(fd, &count, sizeof(count)), sizeof(count));
+	assert_true(count == almost);
+	close(fd);
+}
+
 static void appends_a_file(void **state)
 {
 	struct fixture *f = *state;
@@ -213,6 +237,7 @@ int main(void)
 		cmocka_unit_test(writes_what_takes_several_calls),
 		cmocka_unit_test(writing_tells_why_not),
 		cmocka_unit_test(sends_without_a_signal),
+		cmocka_unit_test(an_eventfd_is_raised_and_lowered),
 		cmocka_unit_test_setup_teardown(appends_a_file, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_file_that_cannot_be_read_is_named, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(reads_the_number_of_a_small_file, set_up, tear_down),

@@ -83,6 +83,24 @@ int io_send_all(int fd, const void *bytes, size_t size)
 	return 0;
 }
 
+void io_raise(int eventfd)
+{
+	const uint64_t one = 1;
+	ssize_t put;
+
+	/* EAGAIN: the count is as high as it goes, so it is readable already */
+	do {
+		put = write(eventfd, &one, sizeof(one));
+	} while (put < 0 && errno == EINTR);
+}
+
+void io_lower(int eventfd)
+{
+	uint64_t count;
+
+	(void)!read(eventfd, &count, sizeof(count));
+}
+
 int io_read_file(const char *path, size_t limit, struct buf *buf, enum exit_status status, struct error *err)
 {
 	size_t start = buf->size;

@@ -31,6 +31,13 @@ int io_write_all(int fd, const void *bytes, size_t size);
 int io_send_all(int fd, const void *bytes, size_t size);
 
 /*
+ * An eventfd, non-blocking: whoever has something for its reader raises it, once or more, and it is readable until the
+ * reader lowers it. Any thread.
+ */
+void io_raise(int eventfd);
+void io_lower(int eventfd);
+
+/*
  * Appends a file of at most limit bytes to buf (also one of /proc or /sys, whose size is not known before). -EFBIG above limit.
  * The error (status as given) names the path; buf is then as it was before.
  */
