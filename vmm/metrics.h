@@ -65,7 +65,8 @@ struct counter_sink metrics_sink(struct metrics *metrics);
 
 /*
  * OpenMetrics 1.0 as text, appended: families sorted by name, "# EOF" last. A family is spmvm_, the object's kind (for
- * devices their class), kvm_ for KVM's own, the name and the unit; nanoseconds become seconds.
+ * devices their class), kvm_ for KVM's own, the name and the unit; nanoseconds become seconds. text fails (buf_failed())
+ * where metrics has: what is there is whole.
  */
 void metrics_text(const struct metrics *metrics, struct buf *text);
 

@@ -88,7 +88,7 @@ static int write_text(int fd, const struct metrics *metrics)
 	int code = -ENOMEM;
 
 	metrics_text(metrics, &text);
-	if (!buf_failed(&text) && !metrics->failed)
+	if (!buf_failed(&text))
 		code = replace(fd, text.data, text.size);
 	buf_release(&text);
 	return code;

@@ -153,8 +153,9 @@ void metrics_text(const struct metrics *metrics, struct buf *text)
 	struct sample *samples = calloc(metrics->value_count + 1, sizeof(*samples));
 	size_t count = 0;
 
-	if (samples == NULL) {
+	if (samples == NULL || metrics->failed) {
 		text->failed = true;
+		free(samples);
 		return;
 	}
 	for (size_t i = 0; i < metrics->object_count; i++) {

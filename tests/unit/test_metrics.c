@@ -227,6 +227,10 @@ static void open_metrics_is_well_formed(void **state)
 	assert_int_equal(text.size, 6);
 	assert_memory_equal(text.data, "# EOF\n", 6);
 	buf_release(&text);
+	metrics.failed = true;
+	metrics_text(&metrics, &text);
+	assert_true(buf_failed(&text));
+	buf_release(&text);
 	metrics_release(&metrics);
 }
 
