@@ -292,6 +292,31 @@ static void the_guests_own_end_is_told(void **state)
 	assert_int_equal(control.events[1].cause, STOP_PANIC);
 }
 
+/* As Linux before a reset. */
+static void say_warm(void)
+{
+	assert_int_equal(fake_kvm.memslots[0].gpa.start, 0);
+	memcpy(fake_kvm.memslots[0].hva + 0x472, "\x34\x12", 2);
+}
+
+/* To who controls the machine and in the exit status alike. */
+static void a_warm_reset_is_a_panics(void **state)
+{
+	static const enum machine_event_kind KINDS[] = {MACHINE_EVENT_PANICKED, MACHINE_EVENT_ENDED};
+	struct fake_step step = {.exit = {.kind = KVM_EXIT_KIND_RESET}};
+
+	(void)state;
+	assert_int_equal(end_of("", &step, 1, do_nothing), 0);
+	assert_events(&KINDS[1], 1);
+	assert_int_equal(control.events[0].cause, STOP_RESET);
+
+	before_step = say_warm;
+	assert_int_equal(end_of("", &step, 1, do_nothing), EXIT_STATUS_GUEST_CRASH);
+	before_step = NULL;
+	assert_events(KINDS, 2);
+	assert_int_equal(control.events[1].cause, STOP_PANIC);
+}
+
 /* ----------------------------------------------------------------------------------------------- sandbox */
 
 static unsigned sandbox_needs; /* of the machine that ran last */
@@ -373,10 +398,11 @@ static void statistics_of_kvm_are_all_or_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_paused_machine_stands_still),    cmocka_unit_test(a_paused_machine_can_end),
-		cmocka_unit_test(the_power_button_is_an_interrupt), cmocka_unit_test(memory_is_asked_for),
-		cmocka_unit_test(a_broken_device_is_told),          cmocka_unit_test(the_guests_own_end_is_told),
-		cmocka_unit_test(the_sandbox_gives_what_is_needed), cmocka_unit_test(statistics_of_kvm_are_all_or_none),
+		cmocka_unit_test(a_paused_machine_stands_still),     cmocka_unit_test(a_paused_machine_can_end),
+		cmocka_unit_test(the_power_button_is_an_interrupt),  cmocka_unit_test(memory_is_asked_for),
+		cmocka_unit_test(a_broken_device_is_told),           cmocka_unit_test(the_guests_own_end_is_told),
+		cmocka_unit_test(a_warm_reset_is_a_panics),          cmocka_unit_test(the_sandbox_gives_what_is_needed),
+		cmocka_unit_test(statistics_of_kvm_are_all_or_none),
 	};
 
 	return cmocka_run_group_tests_name("machine_control", tests, NULL, NULL);
