@@ -115,8 +115,8 @@ def memory_table:
   | "Memory of the process beyond guest memory, KiB: the most of any sample (every 10 ms, until 1 s after the first process)",
     line(["", "Pss", "private", "Rss", "Pss at end", "page tables", "guest", "samples"]; $w),
     (.[] | ."memory-peak-kib" as $m | line([.name, $m.pss, $m.private, $m.rss, ."memory-at-end-kib".pss, $m."page-tables", $m.guest, ."memory-samples"]; $w)),
-    ("  Aim: at most 1536 of Pss, and 16 for each block. " + ([.[] | select(.name | startswith("spmvm"))
-       | select(."memory-peak-kib".pss > 1536 + 16 * ((.name | capture("(?<n>[0-9]+) blocks?").n | tonumber) // 0)) | .name]
+    ("  Aim: at most 1536 of Pss at the end, and 16 for each block. " + ([.[] | select(.name | startswith("spmvm"))
+       | select(."memory-at-end-kib".pss > 1536 + 16 * ((.name | capture("(?<n>[0-9]+) blocks?").n | tonumber) // 0)) | .name]
        | if length == 0 then "Held by all of spmvm's rows." else "Not held by: " + join("; ") + "." end)),
     "  Page tables are those of the process for guest memory too; KVM's own are the host kernel's and not in here.";
 
