@@ -42,6 +42,7 @@ int exits_start(void)
 	if (write_trigger(&REASONS, "we", "", "") == 0 && write_trigger(&PORTS, "we", "", "") == 0)
 		return 0;
 	fprintf(stderr, "launch: cannot count exits with " TRIGGERS ": %s\n", strerror(errno));
+	exits_stop(); /* or the first one counts on when we are gone */
 	return -1;
 }
 
