@@ -167,6 +167,8 @@ static void what_is_refused_is_an_error(void **state)
 		     "ctl: device_add: device 'spm-memory' does not support hotplugging; start the machine with --spm");
 }
 
+#define PANICKED "\"event\":\"GUEST_PANICKED\",\"data\":{\"action\":\"poweroff\"}}"
+
 static void an_event_is_waited_for(void **state)
 {
 	struct error err;
@@ -177,31 +179,51 @@ static void an_event_is_waited_for(void **state)
 	atomic_store(&it.event, true);
 	text = ctl(&err, &code, WORDS("wait", "GUEST_PANICKED"));
 	assert_int_equal(code, 0);
-	assert_non_null(strstr(text, "\"event\":\"GUEST_PANICKED\",\"data\":{\"action\":\"poweroff\"}}\n"));
+	assert_non_null(strstr(text, PANICKED "\n"));
 	free(text);
 }
 
+/* Ends the machine when ctl has written an event: then it has its capabilities, and waits. After 10 s in any case. */
 static void *close_later(void *argument)
 {
-	poll(NULL, 0, 100);
+	struct pollfd written = {*(const int *)argument, POLLIN, 0};
+
+	poll(&written, 1, 10000);
 	atomic_store(&it.over, true);
 	pthread_join(it.thread, NULL);
 	qmp_server_close(it.server);
-	return argument;
+	return NULL;
 }
 
-/* The machine ends while somebody waits. */
+/* The machine ends while somebody waits. What comes before is written, as it is not what is waited for. */
 static void an_end_is_told(void **state)
 {
+	char text[64 * 1024] = "", wait[] = "wait", event[] = "SHUTDOWN";
+	char *words[] = {it.path, wait, event, NULL}, *rest = NULL;
 	struct error err = {0};
+	unsigned lines = 0;
 	pthread_t closer;
+	FILE *out;
+	int ends[2];
 
 	(void)state;
-	assert_int_equal(pthread_create(&closer, NULL, close_later, NULL), 0);
-	expect_error(WORDS("wait", "SHUTDOWN"), EXIT_STATUS_INTERNAL,
-		     "ctl: wait: the machine ended and SHUTDOWN did not come");
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	out = fdopen(ends[1], "w");
+	assert_non_null(out);
+	atomic_store(&it.event, true);
+	assert_int_equal(pthread_create(&closer, NULL, close_later, &ends[0]), 0);
+	assert_true(qmp_ctl(words, out, &err) < 0);
 	pthread_join(closer, NULL);
+	fclose(out);
+	assert_string_equal(err.text, "ctl: wait: the machine ended and SHUTDOWN did not come");
+	assert_int_equal(err.status, EXIT_STATUS_INTERNAL);
+	assert_true(read(ends[0], text, sizeof(text) - 1) > 0);
+	close(ends[0]);
+	for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest), lines++)
+		assert_non_null(strstr(line, PANICKED));
+	assert_true(lines > 0);
 	/* for tear_down() */
+	it.event = false;
 	it.over = false;
 	assert_int_equal(qmp_server_open(&it.server, it.path, &err), 0);
 	assert_int_equal(pthread_create(&it.thread, NULL, serve, NULL), 0);
