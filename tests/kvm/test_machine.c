@@ -771,10 +771,6 @@ static unsigned physical_bits(void)
 	return bits;
 }
 
-/*
- * The first and the last page of a slot of 1 TiB, or of a quarter of it where addresses have no room for more. Only what is touched
- * takes memory.
- */
 static uint64_t huge_slot(void)
 {
 #ifdef __has_feature
@@ -786,6 +782,10 @@ static uint64_t huge_slot(void)
 	return physical_bits() >= 42 ? TIB : TIB / 4;
 }
 
+/*
+ * The first and the last page of a slot of 1 TiB, or of a quarter of it where addresses have no room for more. Only what is touched
+ * takes memory.
+ */
 static void a_huge_slot_is_sparse(void **state)
 {
 	uint64_t size = huge_slot(), start = physical_bits() >= 42 ? 2 * TIB : TIB / 2;
