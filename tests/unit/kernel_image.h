@@ -16,6 +16,8 @@ enum {
 	IMAGE_CODE = (IMAGE_SETUP_SECTS + 1) * 512, /* where the protected-mode code is in the file */
 	IMAGE_ENTRY_64 = 0x200,
 	IMAGE_JUMP = 0x66, /* the header's length as of protocol 2.15: it ends at 0x268 */
+	IMAGE_PAYLOAD_OFFSET = 0x248,
+	IMAGE_PAYLOAD_LENGTH = 0x24c,
 	IMAGE_RELEASE = 0x400,
 	IMAGE_CMDLINE_MAX = 2047
 };
@@ -65,6 +67,16 @@ static inline struct kernel_image image_new(const void *code, size_t code_size)
 	image_put(&image, 0x238, IMAGE_CMDLINE_MAX, 4); /* cmdline_size */
 	image_put(&image, 0x258, IMAGE_PREFERRED, 8);   /* pref_address */
 	image_put(&image, 0x260, IMAGE_INIT_SIZE, 4);   /* init_size */
+	return image;
+}
+
+/* With these bytes as the payload, which is where the packed kernel is. */
+static inline struct kernel_image image_new_payload(const void *bytes, size_t size)
+{
+	struct kernel_image image = image_new(bytes, size);
+
+	image_put(&image, IMAGE_PAYLOAD_OFFSET, IMAGE_ENTRY_64, 4);
+	image_put(&image, IMAGE_PAYLOAD_LENGTH, size, 4);
 	return image;
 }
 

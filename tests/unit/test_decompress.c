@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/unit/unit.h"
+#include "tests/unit/gzip.h"
 
 #include <bzlib.h>
 #include <errno.h>
@@ -8,7 +8,6 @@
 #include <lzo/lzo1x.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 #include <zstd.h>
 
 #include "vmm/boot/decompress.h"
@@ -40,20 +39,7 @@ static size_t pack_zstd(const uint8_t *plain, size_t size, uint8_t *packed)
 
 static size_t pack_gzip(const uint8_t *plain, size_t size, uint8_t *packed)
 {
-	uint8_t *input = malloc(size + 1);
-	z_stream stream = {0};
-
-	assert_non_null(input);
-	memcpy(input, plain, size);
-	assert_int_equal(deflateInit2(&stream, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
-	stream.next_in = input;
-	stream.avail_in = (uInt)size;
-	stream.next_out = packed;
-	stream.avail_out = PACKED_MAX;
-	assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
-	deflateEnd(&stream);
-	free(input);
-	return PACKED_MAX - stream.avail_out;
+	return gzip_pack(plain, size, packed, PACKED_MAX);
 }
 
 static size_t pack_lzma(const uint8_t *plain, size_t size, uint8_t *packed)

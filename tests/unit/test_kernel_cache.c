@@ -150,9 +150,7 @@ static void put_kernel(struct place *place, const char *name, char letter)
 
 	memset(packed + 10, letter, PLAIN_SIZE);
 	packed[26] = PLAIN_SIZE;
-	image = image_new(packed, sizeof(packed));
-	image_put(&image, 0x248, IMAGE_ENTRY_64, 4);
-	image_put(&image, 0x24c, sizeof(packed), 4);
+	image = image_new_payload(packed, sizeof(packed));
 	scratch_file(&place->scratch, name, image.bytes, image.size);
 	image_free(&image);
 }

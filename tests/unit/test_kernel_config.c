@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/gzip.h"
 #include "tests/unit/kernel_image.h"
 #include "tests/unit/scratch_folder.h"
 
@@ -14,23 +15,6 @@ static const char TEXT[] =
 
 enum { ROOM = 8192 };
 
-static size_t pack(const void *plain, size_t size, uint8_t *packed)
-{
-	uint8_t copy[ROOM];
-	z_stream stream = {0};
-
-	assert_true(size <= sizeof(copy));
-	memcpy(copy, plain, size);
-	assert_int_equal(deflateInit2(&stream, 9, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
-	stream.next_in = copy;
-	stream.avail_in = (uInt)size;
-	stream.next_out = packed;
-	stream.avail_out = ROOM;
-	assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
-	deflateEnd(&stream);
-	return ROOM - stream.avail_out;
-}
-
 /* A made-up kernel, unpacked: some bytes, a marker that is none, and the configuration between its markers. */
 static size_t ikconfig(const char *text, uint8_t image[ROOM])
 {
@@ -39,7 +23,7 @@ static size_t ikconfig(const char *text, uint8_t image[ROOM])
 	size_t size = sizeof(BEFORE) - 1;
 
 	memcpy(image, BEFORE, size);
-	size += pack(text, strlen(text), image + size);
+	size += gzip_pack(text, strlen(text), image + size, ROOM - size);
 	memcpy(image + size, "IKCFG_ED rest", 13);
 	return size + 13;
 }
@@ -156,10 +140,8 @@ static void put_kernel(struct fixture *fixture, const char *name, const char *te
 	struct kernel_image image;
 	struct error err;
 
-	size = pack(plain, size, code);
-	image = image_new(code, size);
-	image_put(&image, 0x248, IMAGE_ENTRY_64, 4);
-	image_put(&image, 0x24c, size, 4);
+	size = gzip_pack(plain, size, code, sizeof(code));
+	image = image_new_payload(code, size);
 	scratch_new(&fixture->scratch);
 	scratch_file(&fixture->scratch, name, image.bytes, image.size);
 	snprintf(fixture->path, sizeof(fixture->path), "%s", scratch_path(&fixture->scratch, name));
@@ -238,7 +220,7 @@ static void configs_ko_is_the_last_resort(void **state)
 
 	(void)state;
 	put_kernel(&fixture, "vmlinuz", "nothing\n");
-	size = pack(module, size, packed);
+	size = gzip_pack(module, size, packed, sizeof(packed));
 	scratch_file(&fixture.scratch, "modules/kernel/kernel/configs.ko.gz", packed, size);
 	assert_from(&fixture, "modules", true, KERNEL_CONFIG_IN_MODULE, "/kernel/kernel/configs.ko.gz");
 	scratch_file(&fixture.scratch, "modules/kernel/kernel/configs.ko.gz", packed, size / 2);

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/gzip.h"
 #include "tests/unit/kernel_image.h"
 #include "tests/unit/vmlinux_image.h"
-
-#include <zlib.h>
 
 #include "vmm/base/io.h"
 #include "vmm/kernel_unpack.h"
 
-enum { PACKED_MAX = 8192, PAYLOAD_OFFSET = 0x248, PAYLOAD_LENGTH = 0x24c };
+enum { PACKED_MAX = 8192 };
 
 /* A bzImage with the small kernel packed by gzip, and a log that can be read. */
 struct fixture {
@@ -22,22 +21,12 @@ static int setup(void **state)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 	uint8_t packed[PACKED_MAX];
-	z_stream stream = {0};
 	size_t size;
 
 	assert_non_null(fixture);
 	kernel_write(fixture->plain);
-	assert_int_equal(deflateInit2(&stream, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
-	stream.next_in = fixture->plain;
-	stream.avail_in = KERNEL_FILE_SIZE;
-	stream.next_out = packed;
-	stream.avail_out = PACKED_MAX;
-	assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
-	deflateEnd(&stream);
-	size = PACKED_MAX - stream.avail_out;
-	fixture->image = image_new(packed, size);
-	image_put(&fixture->image, PAYLOAD_OFFSET, IMAGE_ENTRY_64, 4);
-	image_put(&fixture->image, PAYLOAD_LENGTH, size, 4);
+	size = gzip_pack(fixture->plain, KERNEL_FILE_SIZE, packed, sizeof(packed));
+	fixture->image = image_new_payload(packed, size);
 	fixture->kernel.fd = fixture->file.fd = -1;
 	fixture->lines = memory_file_new("", 0);
 	fixture->log = (struct log){.level = LOG_DEBUG, .fd = fixture->lines.fd};
@@ -96,7 +85,7 @@ static void a_truncated_payload_is_a_line_of_the_log(void **state)
 	struct fixture *fixture = *state;
 	struct kernel_unpack job;
 
-	image_put(&fixture->image, PAYLOAD_LENGTH, 100, 4);
+	image_put(&fixture->image, IMAGE_PAYLOAD_LENGTH, 100, 4);
 	assert_null(unpack(fixture, &job));
 	assert_line(fixture, "debug: the kernel unpacks itself: --kernel /proc/self/fd/");
 	kernel_unpack_release(&job);

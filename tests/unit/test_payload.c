@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/gzip.h"
 #include "tests/unit/kernel_image.h"
 
 #include <errno.h>
-#include <zlib.h>
 
 #include "vmm/boot/payload.h"
 
@@ -28,9 +28,7 @@ static void unpack(struct result *result, const void *bytes, size_t size, const 
 		for (size_t i = 0; i < 4; i++)
 			code[size++] = (uint8_t)(*told >> (8 * i));
 	}
-	image = image_new(code, size);
-	image_put(&image, 0x248, IMAGE_ENTRY_64, 4);
-	image_put(&image, 0x24c, size, 4);
+	image = image_new_payload(code, size);
 	file = memory_file_new(image.bytes, image.size);
 	*result = (struct result){0};
 	buf_text(&result->out, "before");
@@ -55,18 +53,9 @@ static void assert_refused(struct result *result, int code, const char *why)
 
 static size_t pack_gzip(uint8_t *packed, uint8_t *plain)
 {
-	z_stream stream = {0};
-
 	for (size_t i = 0; i < PLAIN_SIZE; i++)
 		plain[i] = (uint8_t)(i * i >> 4);
-	assert_int_equal(deflateInit2(&stream, 9, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
-	stream.next_in = plain;
-	stream.avail_in = PLAIN_SIZE;
-	stream.next_out = packed;
-	stream.avail_out = ROOM;
-	assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
-	deflateEnd(&stream);
-	return ROOM - stream.avail_out;
+	return gzip_pack(plain, PLAIN_SIZE, packed, ROOM);
 }
 
 static void gzip_unpacks_and_ends_with_its_size(void **state)
@@ -157,8 +146,8 @@ static void out_of_bounds_is_no_payload(void **state)
 		struct error err;
 		struct buf out = {0};
 
-		image_put(&image, 0x248, WRONG[i].offset, 4);
-		image_put(&image, 0x24c, WRONG[i].size, 4);
+		image_put(&image, IMAGE_PAYLOAD_OFFSET, WRONG[i].offset, 4);
+		image_put(&image, IMAGE_PAYLOAD_LENGTH, WRONG[i].size, 4);
 		file = memory_file_new(image.bytes, image.size);
 		assert_int_equal(bzimage_open(&kernel, file.path, &err), 0);
 		assert_int_equal(kernel.payload_size, 0);
