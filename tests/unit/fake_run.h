@@ -67,17 +67,42 @@ static inline int run_alone(const struct config *config, struct stages *stages, 
 	return run_machine(config, NULL, stages, status, err);
 }
 
-/* line is what follows --kernel, --initrd, --log and --serial on the command line. */
+/* A command line that boots the run's files, which logs so much and ends with line; valid until the next one. */
+static inline const char *run_text(const struct run *run, const char *level, const char *line)
+{
+	static char text[8192];
+
+	snprintf(text, sizeof(text), "--kernel %s --initrd %s --log %s --serial none --sandbox off %s",
+		 run->kernel.path, run->initrd.path, level, line);
+	return text;
+}
+
 static inline void run_line(struct run *run, const char *line)
 {
 	struct machine_line machine = {0};
-	char text[8192];
 
-	snprintf(text, sizeof(text), "--kernel %s --initrd %s --log warn --serial none --sandbox off %s",
-		 run->kernel.path, run->initrd.path, line);
-	line_config(&machine, text);
+	line_config(&machine, run_text(run, "warn", line));
 	run_config(run, machine.config, run_alone);
 	line_release(&machine);
+}
+
+/* What a vcpu writes to a port, and to a register of a device in memory. */
+static inline struct fake_step port_write(uint64_t port, uint32_t size, const void *bytes)
+{
+	return (struct fake_step){.exit = {.kind = KVM_EXIT_KIND_IO,
+					   .address = port,
+					   .data = (uint8_t *)(uintptr_t)bytes,
+					   .size = size,
+					   .count = 1,
+					   .is_write = true}};
+}
+
+static inline struct fake_step register_write(uint64_t address, const void *bytes)
+{
+	struct fake_step step = port_write(address, 4, bytes);
+
+	step.exit.kind = KVM_EXIT_KIND_MMIO;
+	return step;
 }
 
 #endif

@@ -314,13 +314,10 @@ static void check_line(const char *line, size_t least, const char *dispensable)
 {
 	struct machine_line machine = {0};
 	size_t failed;
-	char text[4096];
 	struct run run;
 
 	run_init(&run);
-	snprintf(text, sizeof(text), "--kernel %s --initrd %s --log warn --serial none --sandbox off %s",
-		 run.kernel.path, run.initrd.path, line);
-	line_config(&machine, text);
+	line_config(&machine, run_text(&run, "warn", line));
 	failed = fail_each(machine.config, dispensable);
 	print_message("%zu calls failed in turn: %s\n", failed, line);
 	assert_true(failed >= least);

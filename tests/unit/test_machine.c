@@ -23,16 +23,6 @@ static struct run run_steps(const char *line, struct fake_step *steps, size_t co
 
 /* --------------------------------------------------------------------------------------- what vcpu 0 does */
 
-static struct fake_step port_write(uint64_t port, uint32_t size, const void *bytes)
-{
-	return (struct fake_step){.exit = {.kind = KVM_EXIT_KIND_IO,
-					   .address = port,
-					   .data = (uint8_t *)(uintptr_t)bytes,
-					   .size = size,
-					   .count = 1,
-					   .is_write = true}};
-}
-
 static struct fake_step read_of(enum kvm_exit_kind kind, uint64_t address, uint32_t size, uint32_t count)
 {
 	return (struct fake_step){.exit = {.kind = kind, .address = address, .size = size, .count = count}};
@@ -227,7 +217,7 @@ static void read_what_is_gone(int told)
 {
 	struct fake_step step = stop_of(KVM_EXIT_KIND_RESET);
 	struct machine_line machine = {0};
-	char line[200];
+	char line[64];
 	struct stages stages = {0};
 	struct error err;
 	struct run run;
@@ -238,9 +228,7 @@ static void read_what_is_gone(int told)
 	fake_kvm.steps = &step;
 	fake_kvm.step_count = 1;
 	run_init(&run);
-	snprintf(line + strlen(line), sizeof(line) - strlen(line),
-		 " --kernel %s --initrd %s --serial none --sandbox off", run.kernel.path, run.initrd.path);
-	line_config(&machine, line);
+	line_config(&machine, run_text(&run, "info", line));
 	dup2(told, STDERR_FILENO);
 	run_machine(machine.config, NULL, &stages, &status, &err);
 	_exit(99);
@@ -297,14 +285,6 @@ static void accesses_reach_the_devices(void **state)
 	assert_int_equal(steps[5].answer[0], 0xff);
 	assert_memory_not_equal(steps[7].answer, ONES, 4);
 	assert_memory_not_equal(steps[7].answer, "\0\0\0\0", 4);
-}
-
-static struct fake_step register_write(uint64_t address, const void *bytes)
-{
-	struct fake_step step = port_write(address, 4, bytes);
-
-	step.exit.kind = KVM_EXIT_KIND_MMIO;
-	return step;
 }
 
 /* The reset is the main thread's to do; the vcpu goes on when it is done, and not before. */

@@ -54,7 +54,6 @@ static int end_of(const char *line, struct fake_step *steps, size_t count, void 
 {
 	struct machine_line machine = {0};
 	struct run run;
-	char text[300];
 
 	memset(&control, 0, sizeof(control));
 	control.act = act;
@@ -64,9 +63,7 @@ static int end_of(const char *line, struct fake_step *steps, size_t count, void 
 	fake_kvm.steps = steps;
 	fake_kvm.step_count = count;
 	run_init(&run);
-	snprintf(text, sizeof(text), "--kernel %s --initrd %s --log error --serial none --sandbox off %s",
-		 run.kernel.path, run.initrd.path, line);
-	line_config(&machine, text);
+	line_config(&machine, run_text(&run, "error", line));
 	run_config(&run, machine.config, controlled_run);
 	if (run.code < 0)
 		fail_msg("%s", run.err.text);
@@ -232,25 +229,16 @@ static void quit_when_told(struct machine *machine)
 		machine_stop(machine, STOP_CONTROL_QUIT, 0);
 }
 
-static struct fake_step write32(uint64_t address, const void *bytes)
-{
-	return (struct fake_step){.exit = {.kind = KVM_EXIT_KIND_MMIO,
-					   .address = address,
-					   .data = (uint8_t *)(uintptr_t)bytes,
-					   .size = 4,
-					   .count = 1,
-					   .is_write = true}};
-}
-
 /* The driver puts a queue of the random number generator where there is no memory. */
 static void a_broken_device_is_told(void **state)
 {
 	static const enum machine_event_kind KINDS[] = {MACHINE_EVENT_NEEDS_RESET, MACHINE_EVENT_ENDED};
 	struct fake_step steps[] = {
-		write32(0xd0000070, "\1\0\0\0"),  write32(0xd0000070, "\3\0\0\0"),  write32(0xd0000024, "\1\0\0\0"),
-		write32(0xd0000020, "\1\0\0\0"),  write32(0xd0000070, "\13\0\0\0"), write32(0xd0000030, "\0\0\0\0"),
-		write32(0xd0000038, "\10\0\0\0"), write32(0xd0000084, "\0\1\0\0"),  write32(0xd0000044, "\1\0\0\0"),
-		write32(0xd0000070, "\17\0\0\0"),
+		register_write(0xd0000070, "\1\0\0\0"),  register_write(0xd0000070, "\3\0\0\0"),
+		register_write(0xd0000024, "\1\0\0\0"),  register_write(0xd0000020, "\1\0\0\0"),
+		register_write(0xd0000070, "\13\0\0\0"), register_write(0xd0000030, "\0\0\0\0"),
+		register_write(0xd0000038, "\10\0\0\0"), register_write(0xd0000084, "\0\1\0\0"),
+		register_write(0xd0000044, "\1\0\0\0"),  register_write(0xd0000070, "\17\0\0\0"),
 	};
 
 	(void)state;
@@ -265,28 +253,17 @@ static void do_nothing(struct machine *machine)
 	wait_ms(1);
 }
 
-static struct fake_step write8(uint64_t port, uint8_t *byte)
-{
-	return (struct fake_step){.exit = {.kind = KVM_EXIT_KIND_IO,
-					   .address = port,
-					   .data = byte,
-					   .size = 1,
-					   .count = 1,
-					   .is_write = true}};
-}
-
 static void the_guests_own_end_is_told(void **state)
 {
 	static const enum machine_event_kind KINDS[] = {MACHINE_EVENT_PANICKED, MACHINE_EVENT_ENDED};
-	uint8_t off = 0x34, panicked = 1;
-	struct fake_step step = write8(0x600, &off);
+	struct fake_step step = port_write(0x600, 1, "\x34");
 
 	(void)state;
 	run_with("", &step, 1, do_nothing);
 	assert_events(&KINDS[1], 1);
 	assert_int_equal(control.events[0].cause, STOP_POWEROFF);
 
-	step = write8(0x505, &panicked);
+	step = port_write(0x505, 1, "\x01");
 	assert_int_equal(end_of("", &step, 1, do_nothing), EXIT_STATUS_GUEST_CRASH);
 	assert_events(KINDS, 2);
 	assert_int_equal(control.events[1].cause, STOP_PANIC);
