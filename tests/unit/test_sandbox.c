@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/sandbox*.c: the rules, and what becomes of a process that they hold for: one of its own for each attempt. */
-#include "tests/unit/unit.h"
+#include "tests/unit/scratch_folder.h"
 #include "vmm/sandbox_rules.h"
 
 #include <errno.h>
@@ -369,15 +369,15 @@ static void in_child(void (*attempt)(void))
 		}                                                                                                      \
 	} while (0)
 
-static char own[32], other[32]; /* folders with a file "socket" each */
+static struct scratch own, other; /* folders with a file "socket" each */
 
 static void confine(void)
 {
 	const int status = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
 	const int ours = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	const int stray = dup(ours), inherited = dup(ours);
-	const int folder = open(own, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	const int elsewhere = open(other, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const int folder = open(own.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const int elsewhere = open(other.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	const int kept[1] = {inherited};
 	const struct sandbox_options options = {
 		.log = &to_stderr, .inherited = kept, .inherited_count = 1, .folder = &folder};
@@ -398,33 +398,16 @@ static void confine(void)
 		MUST(unlinkat(elsewhere, "socket", 0) < 0 && errno == EACCES);
 }
 
-static void make_folder(char *path)
-{
-	char file[48];
-
-	snprintf(path, sizeof(own), "/tmp/spmvm-sandbox-XXXXXX");
-	assert_non_null(mkdtemp(path));
-	snprintf(file, sizeof(file), "%s/socket", path);
-	assert_int_equal(close(open(file, O_CREAT | O_WRONLY, 0600)), 0);
-}
-
-static void remove_folder(const char *path)
-{
-	char file[48];
-
-	snprintf(file, sizeof(file), "%s/socket", path);
-	unlink(file);
-	rmdir(path);
-}
-
 static void the_process_gives_up_what_it_has(void **state)
 {
 	(void)state;
-	make_folder(own);
-	make_folder(other);
+	scratch_new(&own);
+	scratch_text(&own, "socket", "");
+	scratch_new(&other);
+	scratch_text(&other, "socket", "");
 	in_child(confine);
-	remove_folder(own);
-	remove_folder(other);
+	scratch_remove(&own);
+	scratch_remove(&other);
 }
 
 /* ------------------------------------------------------------------------------------------------ both steps */
