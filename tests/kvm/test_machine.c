@@ -5,6 +5,7 @@
  * (--force), because the payloads are so small.
  */
 #include "tests/unit/kernel_image.h"
+#include "tests/unit/report.h"
 
 #include <asm/bootparam.h>
 #include <dirent.h>
@@ -448,18 +449,6 @@ static void without_a_script_there_is_no_such_port(void **state)
 	expect(run_new(PAYLOAD(debug_exit), NULL), 0, "N", "");
 }
 
-static json_int_t metric(json_t *report, const char *list, const char *key, const char *inner)
-{
-	json_t *object = json_object_get(report, list);
-
-	if (json_is_array(object))
-		object = json_array_get(object, 0);
-	object = json_object_get(object, key);
-	if (inner != NULL)
-		object = json_object_get(object, inner);
-	return json_is_integer(object) ? json_integer_value(object) : -1;
-}
-
 /* Every exit that the guest makes is in the report of --metrics, and none more. */
 static void exits_and_marks_are_counted(void **state)
 {
@@ -482,17 +471,18 @@ static void exits_and_marks_are_counted(void **state)
 	assert_non_null(json);
 	assert_true(json_is_true(json_object_get(json, "final")));
 	/* with them four marks, a byte for the console and the power-off */
-	assert_int_equal(metric(json, "vcpus", "exits", "io"), 3000 + 4 + 1 + 1);
-	assert_int_equal(metric(json, "vcpus", "exits", "mmio"), 50);
-	assert_int_equal(metric(json, "vcpus", "exits", "shutdown"), 0);
-	assert_true(metric(json, "vcpus", "cpu_ns", NULL) > 0);
-	assert_int_equal(metric(json, "devices", "out_bytes", NULL), 1);
-	assert_int_equal(metric(json, "memory", "size_bytes", NULL), 1 << 30);
-	assert_true(metric(json, "memory", "allocated_bytes", NULL) > 0);
-	assert_true(metric(json, "memory", "huge_bytes", NULL) >= 0);
-	assert_true(metric(json, "boot", "first_run_ns", NULL) > 0);
-	assert_true(metric(json, "boot", "mark_ns", "command") > 0);
-	assert_true(metric(json, "boot", "mark_ns", "init") >= metric(json, "boot", "mark_ns", "command"));
+	assert_int_equal(report_number(json, "vcpus", 0, "exits", "io"), 3000 + 4 + 1 + 1);
+	assert_int_equal(report_number(json, "vcpus", 0, "exits", "mmio"), 50);
+	assert_int_equal(report_number(json, "vcpus", 0, "exits", "shutdown"), 0);
+	assert_true(report_number(json, "vcpus", 0, "cpu_ns", NULL) > 0);
+	assert_int_equal(report_number(json, "devices", 0, "out_bytes", NULL), 1);
+	assert_int_equal(report_number(json, "memory", 0, "size_bytes", NULL), 1 << 30);
+	assert_true(report_number(json, "memory", 0, "allocated_bytes", NULL) > 0);
+	assert_true(report_number(json, "memory", 0, "huge_bytes", NULL) >= 0);
+	assert_true(report_number(json, "boot", 0, "first_run_ns", NULL) > 0);
+	assert_true(report_number(json, "boot", 0, "mark_ns", "command") > 0);
+	assert_true(report_number(json, "boot", 0, "mark_ns", "init") >=
+		    report_number(json, "boot", 0, "mark_ns", "command"));
 	assert_int_equal(json_object_size(json_object_get(json_object_get(json, "boot"), "mark_ns")), 2);
 	json_decref(json);
 	run_free(run);

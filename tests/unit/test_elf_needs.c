@@ -4,10 +4,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "tests/unit/elf_writer.h"
+#include "tests/unit/kernel_image.h"
 #include "vmm/base/io.h"
 #include "vmm/boot/elf_needs.h"
 
@@ -19,12 +19,10 @@ static const struct elf_spec PROGRAM = {
 
 static int read_from_file(struct elf_needs *needs, const uint8_t *bytes, size_t size)
 {
-	int fd = memfd_create("elf", MFD_CLOEXEC), code;
+	struct memory_file file = memory_file_new(bytes, size);
+	int code = elf_needs_read_file(needs, file.fd, size);
 
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, bytes, size), size);
-	code = elf_needs_read_file(needs, fd, size);
-	close(fd);
+	close(file.fd);
 	return code;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reports: their two forms, and the file that they go to. The OpenMetrics checker here is strict on purpose. */
+#include "tests/unit/report.h"
 #include "tests/unit/scratch_folder.h"
 
 #include <ctype.h>
@@ -236,18 +237,6 @@ static void open_metrics_is_well_formed(void **state)
 
 /* -------------------------------------------------------------------------------------------------------- JSON */
 
-static int64_t number(json_t *json, const char *list, unsigned index, const char *key, const char *inner)
-{
-	json_t *object = json_object_get(json, list);
-
-	if (json_is_array(object))
-		object = json_array_get(object, index);
-	object = json_object_get(object, key);
-	if (inner != NULL)
-		object = json_object_get(object, inner);
-	return json_is_integer(object) ? json_integer_value(object) : -1;
-}
-
 static void json_has_every_value(void **state)
 {
 	struct metrics metrics = sample();
@@ -257,14 +246,14 @@ static void json_has_every_value(void **state)
 	assert_non_null(json);
 	assert_int_equal(json_integer_value(json_object_get(json, "time_ns")), INT64_C(1700000000000000001));
 	assert_true(json_is_true(json_object_get(json, "final")));
-	assert_int_equal(number(json, "machine", 0, "cpu_ns", NULL), 1500000001);
-	assert_int_equal(number(json, "machine", 0, "kvm", "remote_tlb_flush"), 9);
+	assert_int_equal(report_number(json, "machine", 0, "cpu_ns", NULL), 1500000001);
+	assert_int_equal(report_number(json, "machine", 0, "kvm", "remote_tlb_flush"), 9);
 	assert_int_equal(json_array_size(json_object_get(json, "vcpus")), 2);
-	assert_int_equal(number(json, "vcpus", 1, "kvm", "exits"), 71);
-	assert_int_equal(number(json, "memory", 0, "size_bytes", NULL), 4096);
-	assert_int_equal(number(json, "memory", 0, "on_host_node_bytes", "3"), 1024);
-	assert_int_equal(number(json, "devices", 0, "requests", "write"), 6);
-	assert_int_equal(number(json, "devices", 1, "moved_bytes", "read"), 7000);
+	assert_int_equal(report_number(json, "vcpus", 1, "kvm", "exits"), 71);
+	assert_int_equal(report_number(json, "memory", 0, "size_bytes", NULL), 4096);
+	assert_int_equal(report_number(json, "memory", 0, "on_host_node_bytes", "3"), 1024);
+	assert_int_equal(report_number(json, "devices", 0, "requests", "write"), 6);
+	assert_int_equal(report_number(json, "devices", 1, "moved_bytes", "read"), 7000);
 	assert_string_equal(
 		json_string_value(json_object_get(json_array_get(json_object_get(json, "devices"), 0), "option")),
 		"--blk path=a\"b\\c\nd");

@@ -606,8 +606,7 @@ static void a_path_in_use_is_refused(void **state)
 	assert_string_equal(err.text, text);
 	assert_int_equal(err.status, EXIT_STATUS_HOST);
 	snprintf(file, sizeof(file), "%s/file", it.folder.path);
-	fd = open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-	close(fd);
+	scratch_text(&it.folder, "file", "");
 	assert_int_equal(qmp_server_open(&second, file, &err), -EEXIST);
 	assert_int_equal(access(file, F_OK), 0);
 	snprintf(file, sizeof(file), "%s/no/folder", it.folder.path);
