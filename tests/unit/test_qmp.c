@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The QMP server, over real sockets, with a machine that only says what it was told (fake_machine.c). */
-#include "tests/unit/fake_machine.h"
-#include "tests/unit/machine_line.h"
-#include "tests/unit/scratch_folder.h"
+#include "tests/unit/qmp_place.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -12,47 +10,25 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "vmm/qmp/server.h"
 #include "vmm/qmp/session.h"
 
 enum { SAID_MAX = 4 * 1024 * 1024 };
 
-/* A server with its machine, and what its clients were told. */
-static struct {
-	struct scratch folder;
-	char path[108];
-	struct machine_line line;
-	struct machine machine;
-	struct qmp_server *server;
-	const struct machine_control *control;
-} it;
-
+static struct qmp_place it;
 static char said[SAID_MAX]; /* by the server, in the last hear() */
 
 static int set_up(void **state)
 {
-	struct error err = {0};
-
 	(void)state;
-	memset(&it, 0, sizeof(it));
-	scratch_new(&it.folder);
-	snprintf(it.path, sizeof(it.path), "%s/qmp", it.folder.path);
-	it.line = line_new("--cpus 3 --numa node=0,cpus=0-1 --numa node=1,cpus=2 --mem 1G --mem size=2G,node=1 "
+	qmp_place_new(&it, "--cpus 3 --numa node=0,cpus=0-1 --numa node=1,cpus=2 --mem 1G --mem size=2G,node=1 "
 			   "--spm size=256M,node=2,id=hbm0 --spm size=512M,node=3,id=hbm1 --distance 0:2=40");
-	it.machine.board = it.line.board;
-	if (qmp_server_open(&it.server, it.path, &err) < 0)
-		fail_msg("%s", err.text);
-	it.control = qmp_server_control(it.server);
-	it.machine.control = it.control;
 	return 0;
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	qmp_server_close(it.server);
-	line_release(&it.line);
-	scratch_remove(&it.folder);
+	qmp_place_remove(&it);
 	return 0;
 }
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* spmvm ctl, against the server, whose machine only says what it was told (fake_machine.c). */
-#include "tests/unit/fake_machine.h"
-#include "tests/unit/machine_line.h"
-#include "tests/unit/scratch_folder.h"
+#include "tests/unit/qmp_place.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -13,63 +11,55 @@
 
 #include "vmm/base/io.h"
 #include "vmm/qmp/ctl.h"
-#include "vmm/qmp/server.h"
+
+static struct qmp_place it;
 
 static struct {
-	struct scratch folder;
-	char path[108];
-	struct machine_line line;
-	struct machine machine;
-	struct qmp_server *server;
 	pthread_t thread;
-	atomic_bool over;  /* the loop is to end */
+	atomic_bool over;  /* it is to end */
 	atomic_bool event; /* an event is told all the time */
-} it;
+} loop;
 
 /* The main loop of the machine. */
 static void *serve(void *argument)
 {
 	const struct machine_event event = {.kind = MACHINE_EVENT_PANICKED};
-	const struct machine_control *control = qmp_server_control(it.server);
+	const struct machine_control *control = it.control;
 
-	while (!atomic_load(&it.over)) {
+	while (!atomic_load(&loop.over)) {
 		struct pollfd ready = {control->fd, POLLIN, 0};
 
 		if (poll(&ready, 1, 1) == 1)
 			control->ready(control->context, &it.machine);
-		if (atomic_load(&it.event))
+		if (atomic_load(&loop.event))
 			control->event(control->context, &event);
 	}
 	return argument;
 }
 
+static void start_loop(void)
+{
+	atomic_store(&loop.over, false);
+	atomic_store(&loop.event, false);
+	assert_int_equal(pthread_create(&loop.thread, NULL, serve, NULL), 0);
+}
+
 static int set_up(void **state)
 {
-	struct error err = {0};
-
 	(void)state;
-	memset(&it, 0, sizeof(it));
-	scratch_new(&it.folder);
-	snprintf(it.path, sizeof(it.path), "%s/qmp", it.folder.path);
-	it.line = line_new("--spm size=256M,node=1,id=hbm0");
-	it.machine.board = it.line.board;
+	qmp_place_new(&it, "--spm size=256M,node=1,id=hbm0");
 	it.machine.has_hotplug = true;
 	it.machine.hotplug = (struct machine_hotplug){{UINT64_C(1) << 33, 1 << 30}, 2 << 20, 0, 0, 0};
-	if (qmp_server_open(&it.server, it.path, &err) < 0)
-		fail_msg("%s", err.text);
-	it.machine.control = qmp_server_control(it.server);
-	assert_int_equal(pthread_create(&it.thread, NULL, serve, NULL), 0);
+	start_loop();
 	return 0;
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	atomic_store(&it.over, true);
-	pthread_join(it.thread, NULL);
-	qmp_server_close(it.server);
-	line_release(&it.line);
-	scratch_remove(&it.folder);
+	atomic_store(&loop.over, true);
+	pthread_join(loop.thread, NULL);
+	qmp_place_remove(&it);
 	return 0;
 }
 
@@ -176,7 +166,7 @@ static void an_event_is_waited_for(void **state)
 	int code;
 
 	(void)state;
-	atomic_store(&it.event, true);
+	atomic_store(&loop.event, true);
 	text = ctl(&err, &code, WORDS("wait", "GUEST_PANICKED"));
 	assert_int_equal(code, 0);
 	assert_non_null(strstr(text, PANICKED "\n"));
@@ -189,8 +179,8 @@ static void *close_later(void *argument)
 	struct pollfd written = {*(const int *)argument, POLLIN, 0};
 
 	poll(&written, 1, 10000);
-	atomic_store(&it.over, true);
-	pthread_join(it.thread, NULL);
+	atomic_store(&loop.over, true);
+	pthread_join(loop.thread, NULL);
 	qmp_server_close(it.server);
 	return NULL;
 }
@@ -210,7 +200,7 @@ static void an_end_is_told(void **state)
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 	out = fdopen(ends[1], "w");
 	assert_non_null(out);
-	atomic_store(&it.event, true);
+	atomic_store(&loop.event, true);
 	assert_int_equal(pthread_create(&closer, NULL, close_later, &ends[0]), 0);
 	assert_true(qmp_ctl(words, out, &err) < 0);
 	pthread_join(closer, NULL);
@@ -223,10 +213,8 @@ static void an_end_is_told(void **state)
 		assert_non_null(strstr(line, PANICKED));
 	assert_true(lines > 0);
 	/* for tear_down() */
-	it.event = false;
-	it.over = false;
-	assert_int_equal(qmp_server_open(&it.server, it.path, &err), 0);
-	assert_int_equal(pthread_create(&it.thread, NULL, serve, NULL), 0);
+	qmp_place_open(&it);
+	start_loop();
 }
 
 /* ---------------------------------------------------------------------------------------- not such a server */
