@@ -20,22 +20,19 @@ def segments:
 | ($most / $step | ceil * $step) as $top
 | (($g.width - left - $g.right) / $top) as $scale
 | ($g.top + row_height * ($rows | length) + $g.bottom) as $height
-| "<!-- SPDX-License-Identifier: Apache-2.0 -->",
-  "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 \($g.width) \($height)\" width=\"\($g.width)\" height=\"\($height)\" role=\"img\">",
-  "<title>From exec to the guest's first process</title>",
-  svg_style,
-  ("From exec to the guest's first process" | svg_text(20; 22; "start"; "title")),
-  ("ms, medians of \($rows[0].runs) runs in turns; the line is the spread" | svg_text(20; 80; "start"; "unit")),
-  legend(["to the first KVM_RUN", "to the kernel's clock (where it is not told: to here)", "to the first process"]),
-  (range(0; $top / $step + 0.5) | . * $step
-   | (left + . * $scale) as $x
-   | svg_line($x; $g.top; $x; $height - $g.bottom; "grid"), (tick_text | svg_text($x; $height - $g.bottom + 18; "middle"; "tick"))),
-  (range(0; $rows | length) as $k
-   | ($g.top + row_height * $k + 4) as $y
-   | ($rows[$k] | segments) as $parts
-   | ($rows[$k].name | svg_text(left - 8; $y + 13; "end"; "name")),
-     (range(0; $parts | length) as $j
-      | svg_rect(left + ($parts[:$j] | add // 0) * $scale; $y; $parts[$j] * $scale; row_height - 9; $j)),
-     svg_line(left + $rows[$k].ns.min / 1000000 * $scale; $y + (row_height - 9) / 2;
-              left + $rows[$k].ns.max / 1000000 * $scale; $y + (row_height - 9) / 2; "axis")),
-  "</svg>"
+| "From exec to the guest's first process" as $title
+| svg_page($height; $title;
+    ($title | svg_text(20; 22; "start"; "title")),
+    ("ms, medians of \($rows[0].runs) runs in turns; the line is the spread" | svg_text(20; 80; "start"; "unit")),
+    legend(["to the first KVM_RUN", "to the kernel's clock (where it is not told: to here)", "to the first process"]),
+    (range(0; $top / $step + 0.5) | . * $step
+     | (left + . * $scale) as $x
+     | svg_line($x; $g.top; $x; $height - $g.bottom; "grid"), (tick_text | svg_text($x; $height - $g.bottom + 18; "middle"; "tick"))),
+    (range(0; $rows | length) as $k
+     | ($g.top + row_height * $k + 4) as $y
+     | ($rows[$k] | segments) as $parts
+     | ($rows[$k].name | svg_text(left - 8; $y + 13; "end"; "name")),
+       (range(0; $parts | length) as $j
+        | svg_rect(left + ($parts[:$j] | add // 0) * $scale; $y; $parts[$j] * $scale; row_height - 9; $j)),
+       svg_line(left + $rows[$k].ns.min / 1000000 * $scale; $y + (row_height - 9) / 2;
+                left + $rows[$k].ns.max / 1000000 * $scale; $y + (row_height - 9) / 2; "axis")))

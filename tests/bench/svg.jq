@@ -20,19 +20,25 @@ def svg_style:
   "<style>text{font:12px sans-serif;fill:#1f2328}.title{font-size:15px;font-weight:bold}.axis{stroke:#1f2328}.grid{stroke:#8c959f;stroke-opacity:.35}",
   ".curve{fill:none;stroke-width:2}@media(prefers-color-scheme:dark){text{fill:#e6edf3}.axis{stroke:#e6edf3}}</style>";
 
-# The whole file: a title, what the vertical axis is, and the elements of the plot.
-def svg_file($title; $vertical; elements):
-  geometry as $g
+# A whole file of that height: a title, and what is drawn.
+def svg_page($height; $title; elements):
+  geometry.width as $width
   | "<!-- SPDX-License-Identifier: Apache-2.0 -->",
-    "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 \($g.width) \($g.height)\" width=\"\($g.width)\" height=\"\($g.height)\" role=\"img\">",
+    "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 \($width) \($height)\" width=\"\($width)\" height=\"\($height)\" role=\"img\">",
     "<title>\($title | escaped)</title>",
     svg_style,
-    ($title | svg_text($g.left; 22; "start"; "title")),
-    ($vertical | svg_text($g.left; 86; "start"; "unit")),
-    svg_line($g.left; $g.height - $g.bottom; $g.width - $g.right; $g.height - $g.bottom; "axis"),
-    svg_line($g.left; $g.top; $g.left; $g.height - $g.bottom; "axis"),
     elements,
     "</svg>";
+
+# A plot: a title, what the vertical axis is, and the elements between the axes.
+def svg_file($title; $vertical; elements):
+  geometry as $g
+  | svg_page($g.height; $title;
+      ($title | svg_text($g.left; 22; "start"; "title")),
+      ($vertical | svg_text($g.left; 86; "start"; "unit")),
+      svg_line($g.left; $g.height - $g.bottom; $g.width - $g.right; $g.height - $g.bottom; "axis"),
+      svg_line($g.left; $g.top; $g.left; $g.height - $g.bottom; "axis"),
+      elements);
 
 # Names with their colours, in rows below the title.
 def legend($names):
