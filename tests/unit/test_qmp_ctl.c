@@ -194,7 +194,7 @@ static void an_end_is_told(void **state)
 	unsigned lines = 0;
 	pthread_t closer;
 	FILE *out;
-	int ends[2];
+	int ends[2], code;
 
 	(void)state;
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
@@ -202,9 +202,13 @@ static void an_end_is_told(void **state)
 	assert_non_null(out);
 	atomic_store(&loop.event, true);
 	assert_int_equal(pthread_create(&closer, NULL, close_later, &ends[0]), 0);
-	assert_true(qmp_ctl(words, out, &err) < 0);
+	code = qmp_ctl(words, out, &err);
 	pthread_join(closer, NULL);
 	fclose(out);
+	/* for tear_down(), whatever comes now */
+	qmp_place_open(&it);
+	start_loop();
+	assert_true(code < 0);
 	assert_string_equal(err.text, "ctl: wait: the machine ended and SHUTDOWN did not come");
 	assert_int_equal(err.status, EXIT_STATUS_INTERNAL);
 	assert_true(read(ends[0], text, sizeof(text) - 1) > 0);
@@ -212,9 +216,6 @@ static void an_end_is_told(void **state)
 	for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest), lines++)
 		assert_non_null(strstr(line, PANICKED));
 	assert_true(lines > 0);
-	/* for tear_down() */
-	qmp_place_open(&it);
-	start_loop();
 }
 
 /* ---------------------------------------------------------------------------------------- not such a server */
