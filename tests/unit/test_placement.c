@@ -214,6 +214,7 @@ static void transparent_huge_pages_are_found(void **state)
 		     "100000-200000 rw-s 00000000 00:01 1  /memfd:spmvm-ram0 (deleted)\nSize:  1024 kB\n"
 		     "ShmemPmdMapped:        0 kB\nFilePmdMapped:         0 kB\nVmFlags: rd wr\n"
 		     "7f0000200000-7f0000800000 rw-s 00000000 00:01 1  /mnt/ShmemPmdMapped: 8 kB\nSize:  6144 kB\n"
+		     "Anonymous:             0 kB\nAnonHugePages:         0 kB\n"
 		     "ShmemPmdMapped:     4096 kB\nFilePmdMapped:         0 kB\nVmFlags: rd wr\n");
 	assert_int_equal(placement_huge(scratch.path, add_huge, sums), 0);
 	assert_int_equal(sums[0], 0x7f0000200000);

@@ -69,15 +69,17 @@ int placement_look(struct placement *placement, const struct mem_backend *backen
 
 void placement_huge_in(FILE *smaps, void (*found)(void *context, uint64_t start, uint64_t bytes), void *context)
 {
-	uint64_t start = 0, end, kib;
+	uint64_t start = 0, first, end, kib;
 	size_t capacity = 0;
 	char *line = NULL;
 
 	rewind(smaps);
 	while (getline(&line, &capacity, smaps) >= 0) {
 		/* "7f12a0000000-7f12b0000000 rw-s ...", then lines "ShmemPmdMapped:   2048 kB" */
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &start, &end) == 2)
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &first, &end) == 2) {
+			start = first; /* not before: the A of "Anonymous:" is a number too */
 			continue;
+		}
 		if ((sscanf(line, "ShmemPmdMapped: %" SCNu64, &kib) == 1 ||
 		     sscanf(line, "FilePmdMapped: %" SCNu64, &kib) == 1) &&
 		    kib > 0)
