@@ -12,7 +12,6 @@
 #include <linux/securebits.h>
 #include <malloc.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +22,7 @@
 #include <unistd.h>
 
 #include "vmm/base/io.h"
+#include "vmm/base/user_namespace.h"
 #include "vmm/sandbox.h"
 
 /* ---------------------------------------------------------------------------------------------- descriptors */
@@ -93,44 +93,16 @@ static void lower_limits(int highest_fd)
 
 /* ---------------------------------------------------------------------------------------------- namespaces */
 
-static int write_text(const char *path, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static int write_text(const char *path, const char *format, ...)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), code = 0;
-	char text[64];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		code = -errno;
-	io_close(&fd);
-	return code;
-}
-
 /*
  * Of files, System V IPC, host name and network. As root these need no user namespace; others get one, in which they are
- * still themselves: peers on a socket are told apart by that. No PID namespace: it would hold for children alone, and there
- * are none to come.
+ * still themselves. No PID namespace: it would hold for children alone, and there are none to come.
  */
 static int leave_namespaces(void)
 {
 	const int spaces = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET;
-	const unsigned user = geteuid(), group = getegid();
-	int code;
+	const struct user_namespace space = user_namespace_of_self(false);
 
-	if (unshare(spaces) == 0)
-		return 0;
-	if (unshare(spaces | CLONE_NEWUSER) < 0)
-		return -errno;
-	code = write_text("/proc/self/setgroups", "deny");
-	if (code == 0)
-		code = write_text("/proc/self/uid_map", "%u %u 1", user, user);
-	if (code == 0)
-		code = write_text("/proc/self/gid_map", "%u %u 1", group, group);
-	return code;
+	return unshare(spaces) == 0 ? 0 : user_namespace_enter(&space, spaces);
 }
 
 /*

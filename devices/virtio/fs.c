@@ -25,6 +25,7 @@
 
 #include "vmm/base/buf.h"
 #include "vmm/base/io.h"
+#include "vmm/base/user_namespace.h"
 
 /* places in watch_fds, behind vhost-user's */
 enum { WATCH_OUTPUT = VHOST_USER_WATCH_NEXT, WATCH_END };
@@ -33,19 +34,8 @@ enum { WATCH_OUTPUT = VHOST_USER_WATCH_NEXT, WATCH_END };
 
 struct surroundings {
 	bool user_namespace, read_only;
-	char uid_map[32], gid_map[32]; /* made before, because printing is not async-signal-safe */
+	struct user_namespace space;
 };
-
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	int code = 0;
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		code = -errno;
-	io_close(&fd);
-	return code;
-}
 
 /*
  * In a user namespace whose maps an ordinary user wrote, setgroups() is denied (user_namespaces(7)), and virtiofsd, which drops its supplementary groups with it,
@@ -75,13 +65,7 @@ static int surround(void *context)
 	int code = 0;
 
 	if (surroundings->user_namespace) {
-		if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
-			return -errno;
-		code = write_file("/proc/self/setgroups", "deny");
-		if (code == 0)
-			code = write_file("/proc/self/uid_map", surroundings->uid_map);
-		if (code == 0)
-			code = write_file("/proc/self/gid_map", surroundings->gid_map);
+		code = user_namespace_enter(&surroundings->space, CLONE_NEWNS);
 		if (code == 0)
 			code = ignore_setgroups();
 	} else if (surroundings->read_only && unshare(CLONE_NEWNS) < 0) {
@@ -209,7 +193,9 @@ static int start_program(struct virtio_fs *fs, const struct launch *launch, int 
 	int fds[2] = {listening, -1};
 	const char *argv[8] = {launch->program, "--fd=3"};
 	unsigned next = 4; /* place in argv */
-	struct surroundings surroundings = {.user_namespace = geteuid() != 0, .read_only = launch->options->ro};
+	struct surroundings surroundings = {.user_namespace = geteuid() != 0,
+					    .space = user_namespace_of_self(true),
+					    .read_only = launch->options->ro};
 	struct child_options child = {.name = "virtiofsd",
 				      .option = launch->options->option,
 				      .argv = argv,
@@ -225,8 +211,6 @@ static int start_program(struct virtio_fs *fs, const struct launch *launch, int 
 
 	if (launch->options->ro)
 		child.preparation = "make the folder read-only for virtiofsd (CAP_SYS_ADMIN or a user namespace)";
-	snprintf(surroundings.uid_map, sizeof(surroundings.uid_map), "0 %u 1", (unsigned)geteuid());
-	snprintf(surroundings.gid_map, sizeof(surroundings.gid_map), "0 %u 1", (unsigned)getegid());
 	snprintf(sandbox, sizeof(sandbox), "%s%s", launch->legacy ? "-osandbox=" : "--sandbox=", launch->sandbox);
 	if (launch->legacy) {
 		buf_text(&folder, "-osource=");
