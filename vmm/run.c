@@ -238,6 +238,16 @@ static void log_unpacked(const struct run *run, const struct linux_boot *boot)
 			  (unsigned long long)boot->virtual, boot->random ? "random" : "fixed");
 }
 
+/* What a file or a passed descriptor has in it is kept. */
+static bool is_new_memory(const struct config *config)
+{
+	for (size_t i = 0; i < config->mem_count; i++) {
+		if (config->mem[i].source.path != NULL || config->mem[i].source.inherited > 0)
+			return false;
+	}
+	return true;
+}
+
 static int load(struct run *run, struct error *err)
 {
 	struct buf tree = {0};
@@ -249,6 +259,7 @@ static int load(struct run *run, struct error *err)
 		.rsdp = run->board->layout.acpi.start,
 		.device_tree = &tree,
 		.window = run->board->layout.window.span,
+		.zeroed = is_new_memory(run->board->config),
 	};
 	struct linux_boot boot;
 	int code = device_tree_build(run->board, &tree, err);

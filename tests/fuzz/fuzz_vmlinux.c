@@ -26,8 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	image = calloc(1, (size_t)vmlinux.size);
 	if (image == NULL)
 		abort();
-	vmlinux_load(&vmlinux, image, 0);
-	vmlinux_load(&vmlinux, image, 6 * MIB);
+	vmlinux_load(&vmlinux, image, true, 0);
+	vmlinux_load(&vmlinux, image, false, 6 * MIB);
 	free(image);
 	return 0;
 }

@@ -200,14 +200,14 @@ static void segments_go_to_their_places(void **state)
 	kernel_write(bytes);
 	assert_int_equal(vmlinux_parse(&vmlinux, bytes, sizeof(bytes), KERNEL_SIZE, &err), 0);
 	memset(image, 0xa5, KERNEL_SIZE);
-	vmlinux_load(&vmlinux, image, 0);
+	vmlinux_load(&vmlinux, image, false, 0);
 	assert_memory_equal(image, bytes + KERNEL_TEXT_AT, KERNEL_TEXT_SIZE);
 	assert_memory_equal(image + KERNEL_DATA_OFFSET, bytes + KERNEL_DATA_AT, KERNEL_DATA_SIZE);
 	for (size_t i = KERNEL_TEXT_SIZE; i < KERNEL_SIZE; i++) {
 		if (i < KERNEL_DATA_OFFSET || i >= KERNEL_DATA_OFFSET + KERNEL_DATA_SIZE)
 			assert_int_equal(image[i], 0xa5);
 	}
-	vmlinux_load(&vmlinux, image, 0x1400000);
+	vmlinux_load(&vmlinux, image, false, 0x1400000);
 	memcpy(&wide, image + KERNEL_WIDE, 8);
 	assert_true(wide == KERNEL_VIRTUAL + 0x1400123);
 	memcpy(&wide, image + KERNEL_WIDE_2, 8);
@@ -219,13 +219,46 @@ static void segments_go_to_their_places(void **state)
 	free(image);
 }
 
+static bool is_all(const uint8_t *bytes, uint8_t value, size_t size)
+{
+	for (size_t i = 0; i < size; i++) {
+		if (bytes[i] != value)
+			return false;
+	}
+	return true;
+}
+
+/* Pages are the image's, wherever a segment begins and ends in one; any byte but 0 makes a page worth its copy. */
+static void pages_of_zeros_are_not_copied(void **state)
+{
+	enum { PAGE = 4096, START = PAGE - 100, SIZE = 100 + 3 * PAGE + 13, IMAGE = 6 * PAGE };
+	static uint8_t bytes[SIZE], image[IMAGE];
+	struct vmlinux vmlinux = {.segments = {{START, bytes, SIZE}}, .segment_count = 1, .size = IMAGE};
+
+	(void)state;
+	bytes[100 + 2 * PAGE - 1] = 1; /* the last one of a page */
+	bytes[SIZE - 1] = 2;           /* less than eight from a word */
+	memset(image, 0xa5, IMAGE);
+	vmlinux_load(&vmlinux, image, true, 0);
+	assert_true(is_all(image, 0xa5, 2 * PAGE));
+	assert_memory_equal(image + 2 * PAGE, bytes + 100 + PAGE, PAGE);
+	assert_true(is_all(image + 3 * PAGE, 0xa5, PAGE));
+	assert_memory_equal(image + 4 * PAGE, bytes + 100 + 3 * PAGE, 13);
+	assert_true(is_all(image + 4 * PAGE + 13, 0xa5, 2 * PAGE - 13));
+
+	vmlinux_load(&vmlinux, image, false, 0);
+	assert_true(is_all(image, 0xa5, START));
+	assert_memory_equal(image + START, bytes, SIZE);
+	assert_true(is_all(image + 4 * PAGE + 13, 0xa5, 2 * PAGE - 13));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_kernel_is_taken_apart),     cmocka_unit_test(the_entry_may_be_in_any_segment),
 		cmocka_unit_test(no_relocations_are_none),     cmocka_unit_test(a_spoilt_field_is_refused),
 		cmocka_unit_test(a_cut_off_file_is_refused),   cmocka_unit_test(there_are_at_most_16_segments),
-		cmocka_unit_test(segments_go_to_their_places),
+		cmocka_unit_test(segments_go_to_their_places), cmocka_unit_test(pages_of_zeros_are_not_copied),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

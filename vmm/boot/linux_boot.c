@@ -137,7 +137,7 @@ static int load_unpacked(struct linux_boot *boot, const struct linux_boot_reques
 	at = guest_mem_at(mem, boot->kernel.start, boot->kernel.size);
 	if (at == NULL)
 		return error_set(err, EXIT_STATUS_INTERNAL, EFAULT, "the kernel's place is not in guest memory");
-	vmlinux_load(vmlinux, at, place.delta);
+	vmlinux_load(vmlinux, at, request->zeroed, place.delta);
 	boot->entry = place.physical + vmlinux->entry;
 	boot->virtual = vmlinux->virtual + place.delta;
 	boot->random = place.randomised;

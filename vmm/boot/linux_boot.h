@@ -63,6 +63,7 @@ struct linux_boot_request {
 	const struct vmlinux *vmlinux; /* the same kernel, unpacked; NULL: it unpacks itself */
 	uint64_t random[2];            /* of vmlinux's KASLR, see kaslr.h */
 	struct range window;           /* of device memory, which E820 does not tell in full */
+	bool zeroed;                   /* RAM reads as zeros where nobody has written */
 };
 
 /* Registers of the boot processor, and where things went. */

@@ -3,7 +3,6 @@
 
 #include <elf.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "vmm/base/range.h"
@@ -168,13 +167,37 @@ int vmlinux_parse(struct vmlinux *vmlinux, const uint8_t *bytes, size_t size, ui
 	return 0;
 }
 
-void vmlinux_load(const struct vmlinux *vmlinux, uint8_t *image, uint64_t delta)
+static bool is_zero(const uint8_t *bytes, size_t size)
 {
-	for (size_t i = 0; i < vmlinux->segment_count; i++) {
-		const struct vmlinux_segment *segment = &vmlinux->segments[i];
+	uint64_t word = 0;
 
-		memcpy(image + segment->offset, segment->bytes, (size_t)segment->size);
+	for (; size >= sizeof(word) && word == 0; bytes += sizeof(word), size -= sizeof(word))
+		memcpy(&word, bytes, sizeof(word));
+	for (; size > 0 && word == 0; bytes++, size--)
+		word = *bytes;
+	return word == 0;
+}
+
+/* A page of the image at a time: that is what memory is given by. */
+static void copy_segment(const struct vmlinux_segment *segment, uint8_t *image, bool zeroed)
+{
+	size_t size;
+
+	for (uint64_t done = 0; done < segment->size; done += size) {
+		const uint64_t at = segment->offset + done, rest = segment->size - done;
+
+		size = (size_t)(align_down(at, 4 * KIB) + 4 * KIB - at);
+		if (size > rest)
+			size = (size_t)rest;
+		if (!zeroed || !is_zero(segment->bytes + done, size))
+			memcpy(image + at, segment->bytes + done, size);
 	}
+}
+
+void vmlinux_load(const struct vmlinux *vmlinux, uint8_t *image, bool zeroed, uint64_t delta)
+{
+	for (size_t i = 0; i < vmlinux->segment_count; i++)
+		copy_segment(&vmlinux->segments[i], image, zeroed);
 	if (delta != 0)
 		relocations_apply(&vmlinux->relocations, image, vmlinux->virtual, delta);
 }

@@ -2,6 +2,7 @@
 #ifndef SPMVM_BOOT_VMLINUX_H
 #define SPMVM_BOOT_VMLINUX_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,8 +48,9 @@ int vmlinux_parse(struct vmlinux *vmlinux, const uint8_t *bytes, size_t size, ui
 /*
  * Copies the segments to an image of vmlinux->size bytes, for a virtual address that is delta above the one that it
  * was linked for. The gaps and the BSS stay as they are: Linux clears its BSS itself (clear_bss()), because its own
- * unpacker leaves scraps there.
+ * unpacker leaves scraps there. Where zeroed says that the image reads as zeros until somebody writes, pages of zeros are not copied: a
+ * third of Debian's cloud kernel and half of its generic one are such, and memory that is not touched costs nothing.
  */
-void vmlinux_load(const struct vmlinux *vmlinux, uint8_t *image, uint64_t delta);
+void vmlinux_load(const struct vmlinux *vmlinux, uint8_t *image, bool zeroed, uint64_t delta);
 
 #endif
