@@ -16,6 +16,7 @@
 #include "vmm/kernel_files.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/memory/host_memory.h"
+#include "vmm/memory/huge_tmpfs.h"
 #include "vmm/sandbox.h"
 
 /* --------------------------------------------------------------------------------------------------- KVM */
@@ -124,31 +125,36 @@ static void look_at_pool(struct findings *list, const char *name, const char *si
 		finding_remedy(finding, "as root: echo %" PRIu64 " > %s/nr_hugepages", total + plenty, folder);
 }
 
-/*
- * Guest memory of ordinary pages is a memfd, advised to be in huge pages (see memory/backend.c), and the host's kernel
- * says whether it listens. The file's text is every choice, the one that holds in brackets.
- */
+/* Guest memory of ordinary pages is advised to be in huge pages (memory/backend.c), and the host says whether it listens. */
 static void look_at_transparent_pages(struct findings *list)
 {
-	static const char NAME[] = "huge memfds", PATH[] = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
-	static const char WHY[] = "a start with fewer page faults";
-	struct buf text = {0};
+	static const char NAME[] = "transparent 2M pages", FOLDER[] = "/sys/kernel/mm/transparent_hugepage";
+	static const char WHY[] = "a faster start and fewer page faults";
+	const enum host_huge huge = host_memory_huge("");
 	struct finding *finding;
-	struct error ignored;
+	int tmpfs;
 
-	if (io_read_file(PATH, 4 * KIB, &text, EXIT_STATUS_HOST, &ignored) < 0) {
-		finding_add(list, FINDING_LOST, NAME, "this host's kernel has no transparent huge pages; for %s", WHY);
-	} else {
-		buf_u8(&text, 0);
-		if (buf_failed(&text) || strstr((const char *)text.data, "[never]") != NULL ||
-		    strstr((const char *)text.data, "[deny]") != NULL) {
-			finding = finding_add(list, FINDING_LOST, NAME, "guest memory is in pages of 4K; for %s", WHY);
-			finding_remedy(finding, "as root: echo advise > %s", PATH);
-		} else {
-			finding_add(list, FINDING_OK, NAME, "guest memory may be in pages of 2M; for %s", WHY);
-		}
+	if (huge == HOST_HUGE_MEMFD) {
+		finding_add(list, FINDING_OK, NAME, "for guest memory too; for %s", WHY);
+		return;
 	}
-	buf_release(&text);
+	if (huge == HOST_HUGE_NEVER) {
+		finding = finding_add(list, FINDING_LOST, NAME, "%s; for %s",
+				      access(FOLDER, F_OK) == 0 ? "turned off" : "this host's kernel has none", WHY);
+		if (access(FOLDER, F_OK) == 0)
+			finding_remedy(finding, "as root: echo madvise > %s/enabled; echo advise > %s/shmem_enabled",
+				       FOLDER, FOLDER);
+		return;
+	}
+	tmpfs = huge_tmpfs_open();
+	if (tmpfs < 0) {
+		finding = finding_add(list, FINDING_LOST, NAME,
+				      "not for guest memory (no tmpfs of its own: %s); for %s", strerror(-tmpfs), WHY);
+		finding_remedy(finding, "as root: echo advise > %s/shmem_enabled", FOLDER);
+	} else {
+		finding_add(list, FINDING_OK, NAME, "for guest memory too, on a tmpfs of its own; for %s", WHY);
+	}
+	io_close(&tmpfs);
 }
 
 /* ------------------------------------------------------------------------------------------------- helpers */

@@ -11,6 +11,7 @@
 #include "devices/virtio/mmio.h"
 #include "vmm/base/io.h"
 #include "vmm/machine_state.h"
+#include "vmm/memory/huge_tmpfs.h"
 
 static int no_memory(struct error *err)
 {
@@ -37,7 +38,19 @@ struct mem_backend *machine_backend_of(const struct machine *machine, const stru
 	return &machine->backends[first + region->owner];
 }
 
-static int open_backends(struct machine *machine, struct error *err)
+/*
+ * The room for hotplug is guest memory from the start, sparse, and virtio-mem says which of it the guest may use. Its pages are
+ * ordinary ones whatever --mem says: the pool's would have to be reserved for all of it, and a block be as large as they are.
+ */
+static int open_hotplug(struct machine *machine, int tmpfs, struct error *err)
+{
+	static const struct backend_source ORDINARY = {.policy = HOST_POLICY_DEFAULT};
+	const uint64_t size = machine->board->hotplug.size;
+
+	return size == 0 ? 0 : backend_open(&machine->hotplug, "hotplug", "--maxmem", size, &ORDINARY, tmpfs, err);
+}
+
+static int open_backends(struct machine *machine, int tmpfs, struct error *err)
 {
 	const struct config *config = machine->board->config;
 
@@ -48,13 +61,25 @@ static int open_backends(struct machine *machine, struct error *err)
 		const struct config_memory *memory =
 			i < config->mem_count ? &config->mem[i] : &config->spm[i - config->mem_count];
 		int code = backend_open(&machine->backends[i], memory->id, memory->option, memory->size,
-					&memory->source, err);
+					&memory->source, tmpfs, err);
 
 		if (code < 0)
 			return code;
 		machine->backend_count++;
 	}
-	return 0;
+	return open_hotplug(machine, tmpfs, err);
+}
+
+static int open_memory(struct machine *machine, struct error *err)
+{
+	int tmpfs = huge_tmpfs_open(), code;
+
+	if (tmpfs < 0 && tmpfs != -EOPNOTSUPP)
+		log_debug(machine->log, "guest memory gets no huge pages: a tmpfs for it cannot be made: %s",
+			  strerror(-tmpfs));
+	code = open_backends(machine, tmpfs, err);
+	io_close(&tmpfs);
+	return code;
 }
 
 /* One run of touching regions: one reservation of address space, each backend mapped into its place, one memslot. */
@@ -94,22 +119,15 @@ static int map_memory(struct machine *machine, struct error *err)
 	return 0;
 }
 
-/*
- * The room for hotplug is guest memory from the start, sparse, and virtio-mem says which of it the guest may use. Its pages are
- * ordinary ones whatever --mem says: the pool's would have to be reserved for all of it, and a block be as large as they are.
- */
 static int map_hotplug(struct machine *machine, struct error *err)
 {
-	static const struct backend_source ORDINARY = {.policy = HOST_POLICY_DEFAULT};
 	const struct range range = machine->board->hotplug;
 	void *at;
 	int code;
 
 	if (range.size == 0)
 		return 0;
-	code = backend_open(&machine->hotplug, "hotplug", "--maxmem", range.size, &ORDINARY, err);
-	if (code == 0)
-		code = guest_mem_reserve(&machine->memory, range, err);
+	code = guest_mem_reserve(&machine->memory, range, err);
 	if (code < 0)
 		return code;
 	at = guest_mem_at(&machine->memory, range.start, range.size);
@@ -398,7 +416,7 @@ static int build(struct machine *machine, struct error *err)
 	if (machine->wake_fd < 0 || machine->swallow_fd < 0 || machine->room_fd < 0 || machine->errand_fd < 0 ||
 	    machine->broken_fd < 0)
 		return error_set(err, EXIT_STATUS_HOST, errno, "cannot make an eventfd: %s", strerror(errno));
-	code = open_backends(machine, err);
+	code = open_memory(machine, err);
 	if (code == 0)
 		code = kvm_create_vm(machine->kvm, err);
 	if (code == 0) {

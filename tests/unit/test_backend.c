@@ -153,7 +153,7 @@ static struct mem_backend open_one(const char *name, uint64_t size, const struct
 {
 	struct error err = {.text = ""};
 	struct mem_backend backend;
-	int code = backend_open(&backend, name, "--spm id=hbm0", size, source, &err);
+	int code = backend_open(&backend, name, "--spm id=hbm0", size, source, -1, &err);
 
 	assert_string_equal(err.text, "");
 	assert_int_equal(code, 0);
@@ -165,7 +165,7 @@ static void expect_open_error(uint64_t size, const struct backend_source *source
 	struct error err = {.text = ""};
 	struct mem_backend backend;
 
-	assert_int_equal(backend_open(&backend, "hbm0", "--spm id=hbm0", size, source, &err), -code);
+	assert_int_equal(backend_open(&backend, "hbm0", "--spm id=hbm0", size, source, -1, &err), -code);
 	assert_string_equal(err.text, text);
 	assert_int_equal(err.status, EXIT_STATUS_HOST);
 	assert_int_equal(backend.fd, -1);
@@ -276,17 +276,18 @@ static void open_says_what_the_host_lacks(void **state)
 
 	(void)state;
 	node_set_add(&source.host_nodes, 1023);
-	assert_int_equal(backend_open(&backend, "x", "--mem number 1", 2 * MIB, &source, &err), -ENODEV);
+	assert_int_equal(backend_open(&backend, "x", "--mem number 1", 2 * MIB, &source, -1, &err), -ENODEV);
 	assert_non_null(strstr(err.text, "--mem number 1: host-nodes: this host"));
 	source = huge(HOST_POLICY_DEFAULT, 0);
-	assert_int_equal(backend_open(&backend, "x", "--mem number 1", 1024 * TIB, &source, &err), -ENOMEM);
+	assert_int_equal(backend_open(&backend, "x", "--mem number 1", 1024 * TIB, &source, -1, &err), -ENOMEM);
 	assert_non_null(strstr(err.text, "--mem number 1: needs 536870912 huge pages of 2 MiB, the pool "
 					 "hugepages-2048kB has "));
 	host.fail_memfd = EMFILE;
 	expect_open_error(2 * MIB, &ordinary, EMFILE,
 			  "--spm id=hbm0: cannot make a memfd of 2 MiB: Too many open files");
 	host.fail_memfd = 0;
-	assert_int_equal(backend_open(&backend, "x", "--mem number 1", UINT64_C(1) << 63, &ordinary, &err), -EINVAL);
+	assert_int_equal(backend_open(&backend, "x", "--mem number 1", UINT64_C(1) << 63, &ordinary, -1, &err),
+			 -EINVAL);
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
 	small = (struct rlimit){.rlim_cur = 4 * MIB, .rlim_max = before.rlim_max};
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
@@ -473,10 +474,10 @@ static void reservations_keep_backends_apart(void **state)
 			set_pool(0);
 		skip();
 	}
-	code = backend_open(&first, "first", "--mem number 1", 6 * MIB, &source, &err);
+	code = backend_open(&first, "first", "--mem number 1", 6 * MIB, &source, -1, &err);
 	io_read_number(POOL "resv_hugepages", &reserved);
 	if (code == 0) {
-		code = backend_open(&second, "second", "--mem number 2", 4 * MIB, &source, &err);
+		code = backend_open(&second, "second", "--mem number 2", 4 * MIB, &source, -1, &err);
 		map(&first, 0, 6 * MIB, at);
 		memset(at, 1, 6 * MIB); /* no SIGBUS */
 		munmap(at, 6 * MIB);

@@ -88,7 +88,7 @@ static struct mem_backend opened(uint64_t size, const struct backend_source *sou
 {
 	struct error err = {.text = ""};
 	struct mem_backend backend;
-	int code = backend_open(&backend, "hbm0", "--spm", size, source, &err);
+	int code = backend_open(&backend, "hbm0", "--spm", size, source, -1, &err);
 
 	assert_string_equal(err.text, "");
 	assert_int_equal(code, 0);
@@ -103,7 +103,7 @@ static void refused(uint64_t size, const struct backend_source *source, int code
 	struct mem_backend backend;
 	char text[600];
 
-	assert_int_equal(backend_open(&backend, "hbm0", "--spm", size, source, &err), -code);
+	assert_int_equal(backend_open(&backend, "hbm0", "--spm", size, source, -1, &err), -code);
 	if (source->path != NULL)
 		snprintf(text, sizeof(text), "--spm: mem-path=%s: %s", source->path, what);
 	else

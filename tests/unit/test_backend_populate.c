@@ -99,7 +99,7 @@ static struct fixture make_fixture(uint64_t size)
 	memset(&host, 0, sizeof(host));
 	host.fail_at = -1;
 	host.room = UINT64_MAX;
-	assert_int_equal(backend_open(&fixture.backend, "ram0", "--mem number 1", size, &source, &err), 0);
+	assert_int_equal(backend_open(&fixture.backend, "ram0", "--mem number 1", size, &source, -1, &err), 0);
 	host.base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	assert_ptr_not_equal(host.base, MAP_FAILED);
 	assert_int_equal(backend_map(&fixture.backend, 0, size, host.base, &err), 0);

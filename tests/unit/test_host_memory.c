@@ -283,6 +283,28 @@ static void device_dax(void **state)
 	assert_int_equal(host_memory_dax(root, makedev(252, 2), &align, &size), -ENODEV);
 }
 
+static void put_huge(const char *all, const char *shared)
+{
+	put("/sys/kernel/mm/transparent_hugepage/enabled", all);
+	put("/sys/kernel/mm/transparent_hugepage/shmem_enabled", shared);
+}
+
+static void huge_pages_of_shared_memory(void **state)
+{
+	(void)state;
+	assert_int_equal(host_memory_huge(root), HOST_HUGE_NEVER); /* a kernel without them */
+	put_huge("always [madvise] never\n", "always within_size advise [never] deny force\n");
+	assert_int_equal(host_memory_huge(root), HOST_HUGE_TMPFS);
+	put_huge("[always] madvise never\n", "always within_size advise [never] deny force\n");
+	assert_int_equal(host_memory_huge(root), HOST_HUGE_TMPFS);
+	put_huge("always madvise [never]\n", "always within_size advise [never] deny force\n");
+	assert_int_equal(host_memory_huge(root), HOST_HUGE_NEVER);
+	put_huge("always madvise [never]\n", "always within_size [advise] never deny force\n");
+	assert_int_equal(host_memory_huge(root), HOST_HUGE_MEMFD);
+	put_huge("[always] madvise never\n", "always within_size advise never [deny] force\n");
+	assert_int_equal(host_memory_huge(root), HOST_HUGE_NEVER);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +317,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(room_needs_meminfo, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(strict_overcommit_is_seen, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(device_dax, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(huge_pages_of_shared_memory, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

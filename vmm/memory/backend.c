@@ -123,18 +123,29 @@ static int reserve_huge_pages(const struct mem_backend *backend, struct error *e
 			 strerror(code));
 }
 
-static int make_memfd(struct mem_backend *backend, const char *name, struct error *err)
+/* A memfd is called so in /proc/PID/maps and /proc/PID/fd, and so is what stands in for it: one name, whatever the host has. */
+static int make_file(int tmpfs, const char *label)
 {
+	int fd = openat(tmpfs, label, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		(void)unlinkat(tmpfs, label, 0);
+	return fd;
+}
+
+static int make_memory(struct mem_backend *backend, const char *name, int tmpfs, struct error *err)
+{
+	const bool is_file = tmpfs >= 0 && backend->source.hugetlb == 0;
 	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 	char label[240]; /* memfd_create(2): at most 249 bytes */
 	int code;
 
 	if (backend->source.hugetlb != 0)
 		flags |= MFD_HUGETLB | (unsigned)__builtin_ctzll(backend->source.hugetlb) << MEMFD_HUGE_SHIFT;
-	snprintf(label, sizeof(label), "spmvm-%s", name);
-	backend->fd = memfd_create(label, flags);
+	snprintf(label, sizeof(label), "%sspmvm-%s", is_file ? "memfd:" : "", name);
+	backend->fd = is_file ? make_file(tmpfs, label) : memfd_create(label, flags);
 	if (backend->fd < 0 || ftruncate(backend->fd, (off_t)backend->size) < 0 ||
-	    fcntl(backend->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+	    (!is_file && fcntl(backend->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)) {
 		code = errno;
 		return error_set(err, EXIT_STATUS_HOST, code, "%s: cannot make a memfd of %" PRIu64 " MiB: %s",
 				 backend->option, backend->size / MIB, strerror(code));
@@ -149,13 +160,13 @@ static int check_pool(const struct mem_backend *backend, struct error *err)
 	return host_memory_check_pool("", backend->option, missing(backend), &backend->source, err);
 }
 
-static int open_memfd(struct mem_backend *backend, const char *name, struct error *err)
+static int open_memory(struct mem_backend *backend, const char *name, int tmpfs, struct error *err)
 {
 	int code = check_pool(backend, err);
 
 	if (code == 0)
 		code = check_file_limit(backend->option, backend->size, err);
-	return code < 0 ? code : make_memfd(backend, name, err);
+	return code < 0 ? code : make_memory(backend, name, tmpfs, err);
 }
 
 static int open_file(struct mem_backend *backend, struct error *err)
@@ -166,7 +177,7 @@ static int open_file(struct mem_backend *backend, struct error *err)
 }
 
 int backend_open(struct mem_backend *backend, const char *name, const char *option, uint64_t size,
-		 const struct backend_source *source, struct error *err)
+		 const struct backend_source *source, int tmpfs, struct error *err)
 {
 	int code;
 
@@ -176,7 +187,7 @@ int backend_open(struct mem_backend *backend, const char *name, const char *opti
 	code = host_memory_check_nodes("", option, source, err);
 	if (code == 0)
 		code = source->path != NULL || source->inherited > 0 ? open_file(backend, err)
-								     : open_memfd(backend, name, err);
+								     : open_memory(backend, name, tmpfs, err);
 	if (code == 0 && backend->source.hugetlb != 0)
 		code = reserve_huge_pages(backend, err);
 	if (code < 0) {
@@ -252,7 +263,7 @@ int backend_map(const struct mem_backend *backend, uint64_t offset, uint64_t siz
 	 * failure.
 	 */
 	madvise(at, size, MADV_DONTDUMP);
-	/* Used where the administrator said "advise" in /sys/kernel/mm/transparent_hugepage/shmem_enabled. */
+	/* Used for the files of huge_tmpfs.h, and for memfds where the administrator said "advise" (host_memory_huge()). */
 	if (backend->source.hugetlb == 0)
 		madvise(at, size, MADV_HUGEPAGE);
 	return set_policy(backend, at, size, err);

@@ -12,7 +12,8 @@
 
 /*
  * Host memory behind guest memory: a memfd of its own for each --mem and --spm, named after it, with its own page size
- * and NUMA policy (memfd_create(2), mbind(2)); or a file, a device-dax or a descriptor that the user names.
+ * and NUMA policy (memfd_create(2), mbind(2)); or a file, a device-dax or a descriptor that the user names. Where that gives huge pages
+ * and a memfd does not, a file of a tmpfs of our own stands in for the memfd (huge_tmpfs.h), under the same name.
  */
 enum host_policy {
 	HOST_POLICY_DEFAULT,   /* whatever the host does for this process */
@@ -52,14 +53,15 @@ struct mem_backend {
 
 /*
  * Opens the memory, size bytes of it, a multiple of the page size: the memfd "spmvm-NAME" (so /proc/self/maps shows
- * it; sealed, so that nobody makes it smaller), or what mem-path= or fd= name (backend_file.h). Checks before
+ * it; sealed, so that nobody makes it smaller), for ordinary pages a file of that name in the folder tmpfs unless that is -1 (it has no
+ * name there; only memfds can be sealed), or what mem-path= or fd= name (backend_file.h). Checks before
  * anything is used: every host node exists and has memory, the huge page pool has enough free pages of the size (on the
  * bound nodes); an error names pool, nodes, need, have and the command that makes more. Huge pages are reserved here
  * and now, so that two backends never count on the same page; the reservation goes with the backend. EXIT_STATUS_HOST;
  * -ENODEV, -ENOMEM, -EFBIG or what the kernel said. On failure *backend is as released.
  */
 int backend_open(struct mem_backend *backend, const char *name, const char *option, uint64_t size,
-		 const struct backend_source *source, struct error *err);
+		 const struct backend_source *source, int tmpfs, struct error *err);
 
 /*
  * Closes it; a memfd's memory goes when its last mapping does, and a file that backend_open() made goes too unless it was

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -295,6 +296,30 @@ static uint64_t room_in_groups(const char *root)
 bool host_memory_is_strict(const char *root)
 {
 	return read_number(path_of(root, "/proc/sys/vm/overcommit_memory")) == 2;
+}
+
+/* Whether a file such as "always [madvise] never" has this choice in brackets. */
+static bool is_chosen(struct path path, const char *choice)
+{
+	int fd = open(path.text, O_RDONLY | O_CLOEXEC);
+	char text[128] = "";
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	io_close(&fd);
+	return strstr(text, choice) != NULL;
+}
+
+enum host_huge host_memory_huge(const char *root)
+{
+	const struct path all = path_of(root, "/sys/kernel/mm/transparent_hugepage/enabled"),
+			  shared = path_of(root, "/sys/kernel/mm/transparent_hugepage/shmem_enabled");
+
+	if (!is_chosen(shared, "[") || is_chosen(shared, "[deny]"))
+		return HOST_HUGE_NEVER;
+	if (!is_chosen(shared, "[never]"))
+		return HOST_HUGE_MEMFD;
+	return is_chosen(all, "[never]") ? HOST_HUGE_NEVER : HOST_HUGE_TMPFS;
 }
 
 int host_memory_room(const char *root, const struct backend_source *source, struct host_room *room)

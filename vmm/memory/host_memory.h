@@ -21,6 +21,15 @@ struct node_set host_memory_nodes(const char *root);
  */
 bool host_memory_is_strict(const char *root);
 
+/*
+ * Whether shared memory can be had in huge pages by asking (madvise(MADV_HUGEPAGE)): a memfd's can, only that of a tmpfs which is mounted
+ * for it, or none (/sys/kernel/mm/transparent_hugepage/). A host where no process gets huge pages ("enabled" is "never") wants none
+ * here either.
+ */
+enum host_huge { HOST_HUGE_NEVER, HOST_HUGE_MEMFD, HOST_HUGE_TMPFS };
+
+enum host_huge host_memory_huge(const char *root);
+
 /* Every node of source->host_nodes is online and has memory, or an error that lists those that do. */
 int host_memory_check_nodes(const char *root, const char *option, const struct backend_source *source,
 			    struct error *err);

@@ -11,7 +11,9 @@
 #include <sys/mman.h>
 
 #include "vmm/base/clock.h"
+#include "vmm/base/io.h"
 #include "vmm/base/range.h"
+#include "vmm/memory/huge_tmpfs.h"
 
 /*
  * Three passes over the area, each of which ends early when its time is up, so that slow memory takes no longer.
@@ -213,31 +215,33 @@ int memory_measure(struct memory_speed *speed, const struct backend_source *sour
 	struct backend_source own = *source;
 	struct task task = {.size = size < MEASURE_SIZE ? size : MEASURE_SIZE};
 	struct mem_backend backend;
-	uint64_t page, mapped;
+	uint64_t align, mapped;
 	char *reserved, *at;
-	int code;
+	int tmpfs, code;
 
 	assert(task.size > 0 && is_aligned(task.size, CHAIN_STEP * 1024) && is_aligned(task.size, CHUNK));
 	own.prealloc = true; /* a shortage is an error then, and first touch is not measured */
-	page = own.hugetlb != 0 ? own.hugetlb : 4 * KIB;
-	mapped = task.size > page ? task.size : page;
-	code = backend_open(&backend, "measure", option, mapped, &own, err);
+	align = own.hugetlb > 2 * MIB ? own.hugetlb : 2 * MIB; /* a slot's memory may be in huge pages, so this too */
+	mapped = align_up(task.size, own.hugetlb != 0 ? own.hugetlb : 4 * KIB);
+	tmpfs = huge_tmpfs_open();
+	code = backend_open(&backend, "measure", option, mapped, &own, tmpfs, err);
+	io_close(&tmpfs);
 	if (code < 0)
 		return code;
-	reserved = mmap(NULL, mapped + page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	reserved = mmap(NULL, mapped + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (reserved == MAP_FAILED) {
 		code = error_set(err, EXIT_STATUS_HOST, errno, "%s: cannot reserve addresses to measure at: %s", option,
 				 strerror(errno));
 		goto release;
 	}
-	at = reserved + (page - (uintptr_t)reserved % page);
+	at = reserved + (align - (uintptr_t)reserved % align);
 	code = backend_map(&backend, 0, mapped, at, err);
 	if (code == 0)
 		code = backend_populate(&backend, at, mapped, log, err);
 	task.area = at;
 	if (code == 0)
 		code = measure_on(cpus, &task, err);
-	munmap(reserved, mapped + page);
+	munmap(reserved, mapped + align);
 	*speed = task.speed;
 release:
 	backend_release(&backend);
