@@ -148,7 +148,7 @@ def devices_table:
   ((.calls // empty) | "", calls_table),
   ((.boot // empty) | "", boot_table("")),
   ((.boot // empty) | "", stages_table),
-  ((."boot-huge" // empty) | "", boot_table("; the host at shmem_enabled=advise")),
+  ((."boot-small" // empty) | "", boot_table("; the host without huge pages")),
   ((.exits // empty) | "", exits_table),
   ((.exits // empty) | "", ports_table),
   ((.memory // empty) | "", memory_table),
