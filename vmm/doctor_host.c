@@ -128,19 +128,21 @@ static void look_at_pool(struct findings *list, const char *name, const char *si
 /* Guest memory of ordinary pages is advised to be in huge pages (memory/backend.c), and the host says whether it listens. */
 static void look_at_transparent_pages(struct findings *list)
 {
-	static const char NAME[] = "transparent 2M pages", FOLDER[] = "/sys/kernel/mm/transparent_hugepage";
+	static const char NAME[] = "transparent 2M", FOLDER[] = "/sys/kernel/mm/transparent_hugepage";
 	static const char WHY[] = "a faster start and fewer page faults";
 	const enum host_huge huge = host_memory_huge("");
 	struct finding *finding;
 	int tmpfs;
 
 	if (huge == HOST_HUGE_MEMFD) {
-		finding_add(list, FINDING_OK, NAME, "for guest memory too; for %s", WHY);
+		finding_add(list, FINDING_OK, NAME, "guest memory is in huge pages; for %s", WHY);
 		return;
 	}
 	if (huge == HOST_HUGE_NEVER) {
 		finding = finding_add(list, FINDING_LOST, NAME, "%s; for %s",
-				      access(FOLDER, F_OK) == 0 ? "turned off" : "this host's kernel has none", WHY);
+				      access(FOLDER, F_OK) == 0 ? "turned off on this host"
+								: "this host's kernel has no huge pages",
+				      WHY);
 		if (access(FOLDER, F_OK) == 0)
 			finding_remedy(finding, "as root: echo madvise > %s/enabled; echo advise > %s/shmem_enabled",
 				       FOLDER, FOLDER);
@@ -149,10 +151,12 @@ static void look_at_transparent_pages(struct findings *list)
 	tmpfs = huge_tmpfs_open();
 	if (tmpfs < 0) {
 		finding = finding_add(list, FINDING_LOST, NAME,
-				      "not for guest memory (no tmpfs of its own: %s); for %s", strerror(-tmpfs), WHY);
+				      "guest memory is in pages of 4K, as no tmpfs can be made for it (%s); for %s",
+				      strerror(-tmpfs), WHY);
 		finding_remedy(finding, "as root: echo advise > %s/shmem_enabled", FOLDER);
 	} else {
-		finding_add(list, FINDING_OK, NAME, "for guest memory too, on a tmpfs of its own; for %s", WHY);
+		finding_add(list, FINDING_OK, NAME, "guest memory is in huge pages, of a tmpfs of its own; for %s",
+			    WHY);
 	}
 	io_close(&tmpfs);
 }
