@@ -234,7 +234,7 @@ int memory_measure(struct memory_speed *speed, const struct backend_source *sour
 				 strerror(errno));
 		goto release;
 	}
-	at = reserved + (align - (uintptr_t)reserved % align);
+	at = reserved + (-(uintptr_t)reserved & (align - 1));
 	code = backend_map(&backend, 0, mapped, at, err);
 	if (code == 0)
 		code = backend_populate(&backend, at, mapped, log, err);
