@@ -79,8 +79,8 @@ static bool is_full(const struct mem_backend *backend)
 {
 	struct statvfs space;
 
-	return (backend->source.path != NULL || backend->source.inherited > 0) && fstatvfs(backend->fd, &space) == 0 &&
-	       space.f_blocks > 0 && space.f_bavail == 0;
+	return backend_is_named(&backend->source) && fstatvfs(backend->fd, &space) == 0 && space.f_blocks > 0 &&
+	       space.f_bavail == 0;
 }
 
 /* The first region whose file has become smaller, where that begins. */
@@ -206,7 +206,7 @@ int machine_watch_files(struct machine *machine, struct loop *loop)
 		const struct mem_backend *backend = &machine->backends[i];
 		char path[40];
 
-		if ((backend->source.path == NULL && backend->source.inherited == 0) || backend->kind == BACKEND_DAX)
+		if (!backend_is_named(&backend->source) || backend->kind == BACKEND_DAX)
 			continue;
 		if (machine->files_fd < 0)
 			machine->files_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);

@@ -242,7 +242,7 @@ static void log_unpacked(const struct run *run, const struct linux_boot *boot)
 static bool is_new_memory(const struct config *config)
 {
 	for (size_t i = 0; i < config->mem_count; i++) {
-		if (config->mem[i].source.path != NULL || config->mem[i].source.inherited > 0)
+		if (backend_is_named(&config->mem[i].source))
 			return false;
 	}
 	return true;

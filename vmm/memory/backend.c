@@ -186,8 +186,7 @@ int backend_open(struct mem_backend *backend, const char *name, const char *opti
 	assert(node_set_is_empty(&source->host_nodes) == (source->policy == HOST_POLICY_DEFAULT));
 	code = host_memory_check_nodes("", option, source, err);
 	if (code == 0)
-		code = source->path != NULL || source->inherited > 0 ? open_file(backend, err)
-								     : open_memory(backend, name, tmpfs, err);
+		code = backend_is_named(source) ? open_file(backend, err) : open_memory(backend, name, tmpfs, err);
 	if (code == 0 && backend->source.hugetlb != 0)
 		code = reserve_huge_pages(backend, err);
 	if (code < 0) {
@@ -245,7 +244,7 @@ int backend_map(const struct mem_backend *backend, uint64_t offset, uint64_t siz
 	assert(range_contains((struct range){0, backend->size}, (struct range){offset, size}));
 	/* The layout knows hugetlb=, but not what a file or a device turns out to be. */
 	if (!is_aligned(offset | size | (uintptr_t)at, page)) {
-		assert(backend->source.path != NULL || backend->source.inherited > 0);
+		assert(backend_is_named(&backend->source));
 		return error_set(err, EXIT_STATUS_HOST, EINVAL,
 				 "%s: it is mapped in pages of %" PRIu64
 				 " MiB, and its place in guest memory is no multiple of them; use addr= a multiple, or "

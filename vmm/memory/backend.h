@@ -32,6 +32,12 @@ struct backend_source {
 	int inherited;    /* fd=: a descriptor that spmvm was started with, 3 or higher; 0 when not given */
 };
 
+/* Whether the user names what it is: then it may have something in it, and others may have it too. */
+static inline bool backend_is_named(const struct backend_source *source)
+{
+	return source->path != NULL || source->inherited > 0;
+}
+
 /* Where the pages come from. */
 enum backend_kind {
 	BACKEND_MEMORY, /* a memfd, or a file of tmpfs or hugetlbfs: NUMA policies hold */

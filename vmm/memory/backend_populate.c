@@ -152,7 +152,7 @@ static int explain(const struct populate *job, int code, struct error *err)
 	case ENOMEM:
 		if (job->backend->source.hugetlb != 0)
 			return huge_page_failure(job, done, err);
-		if (job->backend->source.path != NULL || job->backend->source.inherited > 0)
+		if (backend_is_named(&job->backend->source))
 			return error_set(
 				err, EXIT_STATUS_HOST, ENOMEM,
 				"%s: its file or device gave no memory after %" PRIu64 " of %" PRIu64
