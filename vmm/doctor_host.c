@@ -138,14 +138,14 @@ static void look_at_transparent_pages(struct findings *list)
 		finding_add(list, FINDING_OK, NAME, "guest memory is in huge pages; for %s", WHY);
 		return;
 	}
+	if (access(FOLDER, F_OK) < 0) {
+		finding_add(list, FINDING_LOST, NAME, "this host's kernel has no huge pages; for %s", WHY);
+		return;
+	}
 	if (huge == HOST_HUGE_NEVER) {
-		finding = finding_add(list, FINDING_LOST, NAME, "%s; for %s",
-				      access(FOLDER, F_OK) == 0 ? "turned off on this host"
-								: "this host's kernel has no huge pages",
-				      WHY);
-		if (access(FOLDER, F_OK) == 0)
-			finding_remedy(finding, "as root: echo madvise > %s/enabled; echo advise > %s/shmem_enabled",
-				       FOLDER, FOLDER);
+		finding = finding_add(list, FINDING_LOST, NAME, "turned off on this host; for %s", WHY);
+		finding_remedy(finding, "as root: echo madvise > %s/enabled; echo advise > %s/shmem_enabled", FOLDER,
+			       FOLDER);
 		return;
 	}
 	tmpfs = huge_tmpfs_open();

@@ -70,9 +70,21 @@ static int open_backends(struct machine *machine, int tmpfs, struct error *err)
 	return open_hotplug(machine, tmpfs, err);
 }
 
+static bool takes_tmpfs(const struct machine *machine)
+{
+	const struct config *config = machine->board->config;
+	bool takes = machine->board->hotplug.size > 0;
+
+	for (size_t i = 0; i < config->mem_count; i++)
+		takes |= backend_takes_tmpfs(&config->mem[i].source);
+	for (size_t i = 0; i < config->spm_count; i++)
+		takes |= backend_takes_tmpfs(&config->spm[i].source);
+	return takes;
+}
+
 static int open_memory(struct machine *machine, struct error *err)
 {
-	int tmpfs = huge_tmpfs_open(), code;
+	int tmpfs = takes_tmpfs(machine) ? huge_tmpfs_open() : -EOPNOTSUPP, code;
 
 	if (tmpfs < 0 && tmpfs != -EOPNOTSUPP)
 		log_debug(machine->log, "guest memory gets no huge pages: a tmpfs for it cannot be made: %s",

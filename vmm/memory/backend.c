@@ -123,11 +123,25 @@ static int reserve_huge_pages(const struct mem_backend *backend, struct error *e
 			 strerror(code));
 }
 
-/* A memfd is called so in /proc/PID/maps and /proc/PID/fd, and so is what stands in for it: one name, whatever the host has. */
-static int make_file(int tmpfs, const char *label)
+static int make_memfd(const struct mem_backend *backend, const char *name)
 {
-	int fd = openat(tmpfs, label, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	char label[240]; /* memfd_create(2): at most 249 bytes */
 
+	if (backend->source.hugetlb != 0)
+		flags |= MFD_HUGETLB | (unsigned)__builtin_ctzll(backend->source.hugetlb) << MEMFD_HUGE_SHIFT;
+	snprintf(label, sizeof(label), "spmvm-%s", name);
+	return memfd_create(label, flags);
+}
+
+/* /proc/PID/maps and /proc/PID/fd call a memfd so, and what stands in for it is called the same. */
+static int make_file(int tmpfs, const char *name)
+{
+	char label[240];
+	int fd;
+
+	snprintf(label, sizeof(label), "memfd:spmvm-%s", name);
+	fd = openat(tmpfs, label, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd >= 0)
 		(void)unlinkat(tmpfs, label, 0);
 	return fd;
@@ -135,17 +149,12 @@ static int make_file(int tmpfs, const char *label)
 
 static int make_memory(struct mem_backend *backend, const char *name, int tmpfs, struct error *err)
 {
-	const bool is_file = tmpfs >= 0 && backend->source.hugetlb == 0;
-	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-	char label[240]; /* memfd_create(2): at most 249 bytes */
+	const bool sealed = tmpfs < 0 || !backend_takes_tmpfs(&backend->source);
 	int code;
 
-	if (backend->source.hugetlb != 0)
-		flags |= MFD_HUGETLB | (unsigned)__builtin_ctzll(backend->source.hugetlb) << MEMFD_HUGE_SHIFT;
-	snprintf(label, sizeof(label), "%sspmvm-%s", is_file ? "memfd:" : "", name);
-	backend->fd = is_file ? make_file(tmpfs, label) : memfd_create(label, flags);
+	backend->fd = sealed ? make_memfd(backend, name) : make_file(tmpfs, name);
 	if (backend->fd < 0 || ftruncate(backend->fd, (off_t)backend->size) < 0 ||
-	    (!is_file && fcntl(backend->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)) {
+	    (sealed && fcntl(backend->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)) {
 		code = errno;
 		return error_set(err, EXIT_STATUS_HOST, code, "%s: cannot make a memfd of %" PRIu64 " MiB: %s",
 				 backend->option, backend->size / MIB, strerror(code));

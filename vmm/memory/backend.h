@@ -38,6 +38,12 @@ static inline bool backend_is_named(const struct backend_source *source)
 	return source->path != NULL || source->inherited > 0;
 }
 
+/* Whether backend_open() would put it on a tmpfs: new memory of ordinary pages. */
+static inline bool backend_takes_tmpfs(const struct backend_source *source)
+{
+	return !backend_is_named(source) && source->hugetlb == 0;
+}
+
 /* Where the pages come from. */
 enum backend_kind {
 	BACKEND_MEMORY, /* a memfd, or a file of tmpfs or hugetlbfs: NUMA policies hold */
@@ -59,8 +65,9 @@ struct mem_backend {
 
 /*
  * Opens the memory, size bytes of it, a multiple of the page size: the memfd "spmvm-NAME" (so /proc/self/maps shows
- * it; sealed, so that nobody makes it smaller), for ordinary pages a file of that name in the folder tmpfs unless that is -1 (it has no
- * name there; only memfds can be sealed), or what mem-path= or fd= name (backend_file.h). Checks before
+ * it; sealed, so that nobody makes it smaller), or what mem-path= or fd= name (backend_file.h). For what takes it, unless
+ * tmpfs is negative, a file in that folder stands in for the memfd: no name of it stays there, and only a memfd can be
+ * sealed. Checks before
  * anything is used: every host node exists and has memory, the huge page pool has enough free pages of the size (on the
  * bound nodes); an error names pool, nodes, need, have and the command that makes more. Huge pages are reserved here
  * and now, so that two backends never count on the same page; the reservation goes with the backend. EXIT_STATUS_HOST;

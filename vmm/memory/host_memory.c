@@ -298,28 +298,31 @@ bool host_memory_is_strict(const char *root)
 	return read_number(path_of(root, "/proc/sys/vm/overcommit_memory")) == 2;
 }
 
-/* Whether a file such as "always [madvise] never" has this choice in brackets. */
-static bool is_chosen(struct path path, const char *choice)
-{
-	int fd = open(path.text, O_RDONLY | O_CLOEXEC);
-	char text[128] = "";
+/* What a file such as "always [madvise] never" says, empty when it cannot be read; the choice that holds is in brackets. */
+struct choices {
+	char text[128];
+};
 
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
-		text[0] = '\0';
+static struct choices read_choices(const char *root, const char *file)
+{
+	int fd = open(path_of(root, "/sys/kernel/mm/transparent_hugepage/%s", file).text, O_RDONLY | O_CLOEXEC);
+	struct choices choices = {""};
+
+	if (fd < 0 || read(fd, choices.text, sizeof(choices.text) - 1) < 0)
+		choices.text[0] = '\0';
 	io_close(&fd);
-	return strstr(text, choice) != NULL;
+	return choices;
 }
 
 enum host_huge host_memory_huge(const char *root)
 {
-	const struct path all = path_of(root, "/sys/kernel/mm/transparent_hugepage/enabled"),
-			  shared = path_of(root, "/sys/kernel/mm/transparent_hugepage/shmem_enabled");
+	const struct choices shared = read_choices(root, "shmem_enabled");
 
-	if (!is_chosen(shared, "[") || is_chosen(shared, "[deny]"))
+	if (strchr(shared.text, '[') == NULL || strstr(shared.text, "[deny]") != NULL)
 		return HOST_HUGE_NEVER;
-	if (!is_chosen(shared, "[never]"))
+	if (strstr(shared.text, "[never]") == NULL)
 		return HOST_HUGE_MEMFD;
-	return is_chosen(all, "[never]") ? HOST_HUGE_NEVER : HOST_HUGE_TMPFS;
+	return strstr(read_choices(root, "enabled").text, "[never]") != NULL ? HOST_HUGE_NEVER : HOST_HUGE_TMPFS;
 }
 
 int host_memory_room(const char *root, const struct backend_source *source, struct host_room *room)

@@ -57,23 +57,18 @@ static int make_by_child(void)
 
 	if (place < 0)
 		return -errno;
+	/* for the child's sake, in which no handler must run; and nothing interrupts the wait */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	/* as fork(), but for the descriptors; no SIGCHLD, which others wait for */
 	child = (pid_t)syscall(SYS_clone, CLONE_FILES, 0, 0, 0, 0);
 	if (child == 0)
 		make_in_namespace(&space, place);
-	if (child < 0)
+	if (child < 0 || waitpid(child, &status, __WALL) < 0)
 		code = -errno;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	while (child > 0 && waitpid(child, &status, __WALL) < 0) {
-		if (errno != EINTR)
-			code = -errno;
-		if (code < 0)
-			break;
-	}
-	if (code == 0 && status != 0)
+	else if (status != 0)
 		code = WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (code < 0)
 		io_close(&place);
 	return code < 0 ? code : place;

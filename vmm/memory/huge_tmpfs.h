@@ -10,9 +10,10 @@
  */
 
 /*
- * Opens one. Root makes it at once; an ordinary user in a user namespace, by a child process that lives as long as this call. Returns the
- * descriptor of its root folder, O_CLOEXEC, the caller's; or -errno when memfds have to do: -EOPNOTSUPP where they are as good or the host wants no huge pages, -EPERM, -ENOSPC where the host lets
- * this user make no mount, -ENOSYS before Linux 5.2. No reason not to start. Main thread.
+ * Opens one. Root makes it at once; an ordinary user in a user namespace, by a child process that lives as long as this
+ * call. Returns the descriptor of its root folder, O_CLOEXEC, the caller's; or -errno when memfds have to do: -EOPNOTSUPP
+ * where they are as good or the host wants no huge pages, -EPERM or -ENOSPC where the host lets this user make no mount,
+ * -ENOSYS before Linux 5.2. No reason not to start. Main thread.
  */
 int huge_tmpfs_open(void);
 

@@ -223,7 +223,7 @@ int memory_measure(struct memory_speed *speed, const struct backend_source *sour
 	own.prealloc = true; /* a shortage is an error then, and first touch is not measured */
 	align = own.hugetlb > 2 * MIB ? own.hugetlb : 2 * MIB; /* a slot's memory may be in huge pages, so this too */
 	mapped = align_up(task.size, own.hugetlb != 0 ? own.hugetlb : 4 * KIB);
-	tmpfs = huge_tmpfs_open();
+	tmpfs = backend_takes_tmpfs(&own) ? huge_tmpfs_open() : -1;
 	code = backend_open(&backend, "measure", option, mapped, &own, tmpfs, err);
 	io_close(&tmpfs);
 	if (code < 0)
