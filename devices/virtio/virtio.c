@@ -90,9 +90,11 @@ void virtio_kicked(struct virtio_device *device, unsigned queue)
 {
 	uint64_t count = 0;
 
+	/* a vhost back end reads it */
 	if (device->class->kick == NULL)
-		return;                                              /* a vhost back end reads it */
-	(void)!read(device->kick_fds[queue], &count, sizeof(count)); /* EAGAIN: none came */
+		return;
+	/* EAGAIN: none came */
+	(void)!read(device->kick_fds[queue], &count, sizeof(count));
 	pthread_mutex_lock(&device->lock);
 	counter_add(&device->counters.kicks, count);
 	if ((device->status & VIRTIO_STATUS_DRIVER_OK) != 0 && device->queues[queue].ready &&

@@ -116,8 +116,7 @@ struct virtio_device {
 	uint64_t accepted; /* by the driver, a subset of offered */
 	uint8_t status;
 	uint32_t config_generation;
-	struct dev_irq
-		broken_irq; /* pulsed when the device has come to need a reset: once more, counters.needs_resets */
+	struct dev_irq broken_irq; /* pulsed each time that counters.needs_resets grows */
 
 	struct dev_irq irq;
 	atomic_uint interrupt_status; /* §4.2.2, InterruptStatus: 1 used buffer, 2 configuration change */
