@@ -90,17 +90,23 @@ static void says_when_it_is_full(void **state)
 	assert_int_equal(table.count, E820_ENTRIES_MAX);
 }
 
+/* RAM below 640 KiB, up to ACPI data at 64 MiB, and from 4 to 5 GiB. */
+static void table_of_a_machine(struct e820_table *table)
+{
+	*table = (struct e820_table){0};
+	assert_int_equal(e820_add(table, (struct range){0, 0xa0000}, E820_RAM), 0);
+	assert_int_equal(e820_add(table, (struct range){MIB, 63 * MIB}, E820_RAM), 0);
+	assert_int_equal(e820_add(table, (struct range){64 * MIB, MIB}, E820_ACPI), 0);
+	assert_int_equal(e820_add(table, (struct range){4 * GIB, GIB}, E820_RAM), 0);
+}
+
 static void finds_the_highest_ram_below_a_limit(void **state)
 {
 	static struct e820_table table;
 	uint64_t start = 1;
 
 	(void)state;
-	table = (struct e820_table){0};
-	assert_int_equal(e820_add(&table, (struct range){0, 0xa0000}, E820_RAM), 0);
-	assert_int_equal(e820_add(&table, (struct range){MIB, 63 * MIB}, E820_RAM), 0);
-	assert_int_equal(e820_add(&table, (struct range){64 * MIB, MIB}, E820_ACPI), 0);
-	assert_int_equal(e820_add(&table, (struct range){4 * GIB, GIB}, E820_RAM), 0);
+	table_of_a_machine(&table);
 	assert_int_equal(e820_find_ram_below(&table, 3 * GIB, MIB + 1, 4096, &start), 0);
 	assert_int_equal(start, 63 * MIB - 4096);
 	assert_int_equal(e820_find_ram_below(&table, UINT64_MAX, MIB, 4096, &start), 0);
@@ -122,11 +128,7 @@ static void finds_the_lowest_ram_within_a_span(void **state)
 	uint64_t start = 1;
 
 	(void)state;
-	table = (struct e820_table){0};
-	assert_int_equal(e820_add(&table, (struct range){0, 0xa0000}, E820_RAM), 0);
-	assert_int_equal(e820_add(&table, (struct range){MIB, 63 * MIB}, E820_RAM), 0);
-	assert_int_equal(e820_add(&table, (struct range){64 * MIB, MIB}, E820_ACPI), 0);
-	assert_int_equal(e820_add(&table, (struct range){4 * GIB, GIB}, E820_RAM), 0);
+	table_of_a_machine(&table);
 	assert_int_equal(e820_find_ram_within(&table, range_between(MIB + 1, 3 * GIB), MIB, 2 * MIB, &start), 0);
 	assert_int_equal(start, 2 * MIB);
 	assert_int_equal(e820_find_ram_within(&table, range_between(1, 5 * GIB), MIB, 4096, &start), 0);

@@ -4,9 +4,9 @@
  * calls than that. Each such run must end with an error that says something, and hold nothing any more: no heap block, no mapping, no
  * descriptor, no thread. The calls of our own code are caught by the linker (-Wl,--wrap, see vmm.cmake), those of KVM by fake_kvm.c.
  */
+#include "tests/unit/entries.h"
 #include "tests/unit/fake_run.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -216,18 +216,6 @@ int __wrap_pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t 
 }
 
 /* -------------------------------------------------------------------------------------------------- runs */
-
-static size_t entries_in(const char *folder)
-{
-	DIR *dir = opendir(folder);
-	size_t count = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir) != NULL)
-		count++;
-	closedir(dir);
-	return count;
-}
 
 static int counted_run(const struct config *config, struct stages *stages, int *status, struct error *err)
 {

@@ -2,7 +2,6 @@
 /* A tmpfs of our own on this host's kernel, whatever its administrator says of huge pages. */
 #include "vmm/memory/huge_tmpfs.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -16,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/unit/entries.h"
 #include "tests/unit/unit.h"
 #include "vmm/base/range.h"
 #include "vmm/memory/backend.h"
@@ -64,18 +64,6 @@ static int reset(void **state)
 	memset(&host, 0, sizeof(host));
 	host.huge = HOST_HUGE_TMPFS;
 	return 0;
-}
-
-static unsigned descriptors(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	unsigned count = 0;
-
-	assert_non_null(folder);
-	while (readdir(folder) != NULL)
-		count++;
-	closedir(folder);
-	return count;
 }
 
 static bool has_huge_pages(void)
@@ -138,7 +126,7 @@ static int check_memory(int folder)
 
 static void memory_is_in_huge_pages(void **state)
 {
-	unsigned before = descriptors();
+	size_t before = entries_in("/proc/self/fd");
 	int folder;
 
 	(void)state;
@@ -146,10 +134,10 @@ static void memory_is_in_huge_pages(void **state)
 		skip();
 	folder = huge_tmpfs_open();
 	assert_true(folder >= 0);
-	assert_int_equal(descriptors(), before + 1);
+	assert_int_equal(entries_in("/proc/self/fd"), before + 1);
 	assert_int_equal(check_memory(folder), 0);
 	close(folder);
-	assert_int_equal(descriptors(), before);
+	assert_int_equal(entries_in("/proc/self/fd"), before);
 }
 
 /* In a process of its own, because it does not come back from that. 100 and more: the error of huge_tmpfs_open(). */
@@ -160,14 +148,14 @@ static int as_nobody(void)
 
 	assert_true(child >= 0);
 	if (child == 0) {
-		unsigned before = descriptors();
+		size_t before = entries_in("/proc/self/fd");
 		int folder;
 
 		if (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0)
 			_exit(99);
 		prctl(PR_SET_DUMPABLE, 1); /* or /proc/self stays root's, which execve() would have changed */
 		folder = huge_tmpfs_open();
-		if (descriptors() != before + (folder >= 0))
+		if (entries_in("/proc/self/fd") != before + (folder >= 0))
 			_exit(98);
 		_exit(folder < 0 ? 100 - folder : check_memory(folder));
 	}
@@ -204,7 +192,7 @@ static void what_the_host_says_is_heard(void **state)
 
 static void nothing_is_left_of_a_failure(void **state)
 {
-	unsigned before = descriptors();
+	size_t before = entries_in("/proc/self/fd");
 
 	(void)state;
 	host.fsopen = ENOSYS;
@@ -217,7 +205,7 @@ static void nothing_is_left_of_a_failure(void **state)
 	host.fsmount = ENOMEM;
 	if (geteuid() == 0 && has_huge_pages())
 		assert_int_equal(huge_tmpfs_open(), -ENOMEM);
-	assert_int_equal(descriptors(), before);
+	assert_int_equal(entries_in("/proc/self/fd"), before);
 }
 
 int main(void)

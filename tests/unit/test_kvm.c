@@ -4,9 +4,9 @@
  * -Wl,--wrap=ioctl), /dev/null plays the device and memfds play the VM and its vcpu. So each call can be made to fail
  * in turn.
  */
+#include "tests/unit/entries.h"
 #include "tests/unit/unit.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <linux/kvm.h>
 #include <stdbool.h>
@@ -161,18 +161,6 @@ static int build(struct kvm_vm *vm, struct kvm_vcpu *vcpu, struct error *err)
 	return result;
 }
 
-static size_t open_files(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	size_t count = 0;
-
-	assert_non_null(folder);
-	while (readdir(folder) != NULL)
-		count++;
-	closedir(folder);
-	return count;
-}
-
 /* Each call fails in turn; the error names it, and nothing is left behind. */
 static void every_call_fails_once(void **state)
 {
@@ -202,7 +190,7 @@ static void every_call_fails_once(void **state)
 		"vcpu 0: KVM_SET_REGS: Operation not permitted",
 	};
 	const size_t count = sizeof(texts) / sizeof(texts[0]);
-	size_t files = open_files();
+	size_t files = entries_in("/proc/self/fd");
 
 	(void)state;
 	for (size_t i = 0; i <= count; i++) {
@@ -219,7 +207,7 @@ static void every_call_fails_once(void **state)
 		result = build(&vm, &vcpu, &err);
 		kvm_vcpu_release(&vcpu);
 		kvm_release(&vm);
-		assert_int_equal(open_files(), files);
+		assert_int_equal(entries_in("/proc/self/fd"), files);
 		assert_int_equal(result, i < count ? -EPERM : 0);
 		assert_int_equal(err.status, i < count ? EXIT_STATUS_HOST : EXIT_STATUS_OK);
 		assert_string_equal(err.text, i < count ? texts[i] : "");

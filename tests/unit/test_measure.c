@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/entries.h"
 #include "tests/unit/machine_line.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <time.h>
@@ -14,18 +14,6 @@
 /* Measuring on this machine, whatever it is: figures are sane, the time is bounded, nothing stays. */
 
 static const struct log quiet = {.level = LOG_ERROR, .fd = STDERR_FILENO};
-
-static unsigned open_files(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	unsigned count = 0;
-
-	assert_non_null(folder);
-	while (readdir(folder) != NULL)
-		count++;
-	closedir(folder);
-	return count;
-}
 
 static bool is_mapped(const char *name)
 {
@@ -59,7 +47,7 @@ static void speeds_are_sane_and_nothing_stays(void **state)
 {
 	static const uint64_t SIZES[] = {2 * MIB, 6 * MIB, MEASURE_SIZE, 100 * MEASURE_SIZE};
 	const struct backend_source source = {.policy = HOST_POLICY_DEFAULT};
-	unsigned files = open_files();
+	size_t files = entries_in("/proc/self/fd");
 	cpu_set_t cpus;
 
 	(void)state;
@@ -78,7 +66,7 @@ static void speeds_are_sane_and_nothing_stays(void **state)
 			      (unsigned long long)(speed.write / MIB), seconds() - began);
 		assert_sane(&speed);
 		assert_true(seconds() - began < 5); /* three passes of 0.06 s, on a machine that is busy */
-		assert_int_equal(open_files(), files);
+		assert_int_equal(entries_in("/proc/self/fd"), files);
 		assert_false(is_mapped("spmvm-measure"));
 	}
 }
@@ -101,7 +89,7 @@ static void other_cpus_do_too(void **state)
 static void shortages_are_errors(void **state)
 {
 	struct backend_source source = {.policy = HOST_POLICY_BIND};
-	unsigned files = open_files();
+	size_t files = entries_in("/proc/self/fd");
 	struct memory_speed speed;
 	struct error err = {0};
 	cpu_set_t cpus;
@@ -112,7 +100,7 @@ static void shortages_are_errors(void **state)
 	assert_true(memory_measure(&speed, &source, "--spm id=a", 2 * MIB, &cpus, &quiet, &err) < 0);
 	assert_int_equal(err.status, EXIT_STATUS_HOST);
 	assert_non_null(strstr(err.text, "--spm id=a"));
-	assert_int_equal(open_files(), files);
+	assert_int_equal(entries_in("/proc/self/fd"), files);
 }
 
 /* Everything that a log said. */
