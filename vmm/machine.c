@@ -54,6 +54,7 @@ static int open_backends(struct machine *machine, int tmpfs, struct error *err)
 {
 	const struct config *config = machine->board->config;
 
+	assert(config->mem_count > 0); /* there is RAM in every configuration */
 	machine->backends = calloc(config->mem_count + config->spm_count, sizeof(machine->backends[0]));
 	if (machine->backends == NULL)
 		return no_memory(err);
