@@ -47,6 +47,8 @@ int machine_enter_sandbox(struct machine *machine, struct error *err)
 	}
 	if (machine_writes_metrics(machine))
 		options.needs |= SANDBOX_METRICS;
+	if (machine_has_plain_disk(machine))
+		options.needs |= SANDBOX_PLAIN_IO;
 	for (size_t i = 0; i < config->device_count; i++)
 		options.needs |= 1u << config->devices[i].kind;
 	code = sandbox_enter(&machine->sandbox, &options, err);

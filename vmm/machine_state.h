@@ -223,6 +223,9 @@ int machine_enter_sandbox(struct machine *machine, struct error *err);
 
 /* ---- machine_virtio.c */
 
+/* Whether a disk reads and writes by system calls of its own: the host has no io_uring for it. */
+bool machine_has_plain_disk(const struct machine *machine);
+
 /* Makes the device that the configuration asks for, on the machine's memory. *device is it, in machine->virtio, owned there. */
 int machine_create_virtio(struct machine *machine, const struct config_device *config, struct virtio_device **device,
 			  struct error *err);

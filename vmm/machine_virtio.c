@@ -271,6 +271,18 @@ void machine_request_memory(struct machine *machine, uint64_t bytes)
 		log_warn(machine->log, "%s", err.text);
 }
 
+bool machine_has_plain_disk(const struct machine *machine)
+{
+	bool plain = false;
+
+	for (size_t i = 0; i < machine->virtio_count; i++) {
+		const struct virtio_device *device = machine->virtio[i];
+
+		plain |= device->class->id == VIRTIO_ID_BLOCK && ((const struct virtio_blk *)device)->io.ring == NULL;
+	}
+	return plain;
+}
+
 /* The size of each kind's struct. */
 static size_t size_of(enum config_device_kind kind)
 {

@@ -22,7 +22,12 @@
 enum sandbox_thread { SANDBOX_MAIN, SANDBOX_VCPU, SANDBOX_THREADS };
 
 /* What a machine may have and another not; sets of these, beside 1 << enum config_device_kind. */
-enum { SANDBOX_FOLDER = 1 << 16, SANDBOX_CONTROL = 1 << 17, SANDBOX_METRICS = 1 << 18 };
+enum {
+	SANDBOX_FOLDER = 1 << 16,
+	SANDBOX_CONTROL = 1 << 17,
+	SANDBOX_METRICS = 1 << 18,
+	SANDBOX_PLAIN_IO = 1 << 19, /* a disk without io_uring */
+};
 
 struct sandbox_options {
 	enum sandbox_mode mode;

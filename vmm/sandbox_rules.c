@@ -72,10 +72,11 @@ const struct sandbox_rule SANDBOX_RULES[] = {
 	{SYS_writev, MAIN, WITH(PORT) | WITH(NET), ANY},
 	{SYS_recvfrom, MAIN, WITH_PROCESS | SANDBOX_CONTROL, ANY}, /* frames, vhost-user's replies, commands */
 	{SYS_sendmmsg, MAIN, WITH(NET), ANY},
-	{SYS_preadv, MAIN, WITH(BLK), ANY}, /* a host without io_uring */
-	{SYS_pwritev, MAIN, WITH(BLK), ANY},
-	{SYS_fdatasync, MAIN, WITH(BLK), ANY},
-	{SYS_fallocate, MAIN, WITH(BLK) | WITH(MEM), ANY}, /* what the guest discards, and memory that it gives back */
+	{SYS_preadv, MAIN, SANDBOX_PLAIN_IO, ANY},
+	{SYS_pwritev, MAIN, SANDBOX_PLAIN_IO, ANY},
+	{SYS_fdatasync, MAIN, SANDBOX_PLAIN_IO, ANY},
+	{SYS_fallocate, MAIN, SANDBOX_PLAIN_IO | WITH(MEM),
+	 ANY}, /* what the guest discards, and memory that it gives back */
 	{SYS_getrandom, MAIN, WITH(RNG), ANY},
 	{SYS_futex, BOTH, 0, ONE_OF(1, FUTEX_CALLS)},
 	{SYS_poll, BOTH, 0, ANY}, /* a pipe that is full, a process's end */

@@ -225,7 +225,7 @@ void blk_io_start(struct blk_io *io, uint32_t tag, const struct blk_step *step)
 		return;
 	}
 	io->results[(io->results_head + io->results_count++) % io->depth] =
-		(struct blk_result){tag, perform(io->fd, step)};
+		(struct blk_result){tag, io->failed ? -EIO : perform(io->fd, step)};
 }
 
 int blk_io_submit(struct blk_io *io)
@@ -341,11 +341,12 @@ void blk_io_cancel(struct blk_io *io)
 		ask_for_cancellation(io);
 		wait_for_kernel(io, steps_never_taken(io));
 		if (io_uring_sq_ready(io->ring) > 0) {
-			/* it does not work any more, and its queue names guest memory */
+			/* it does not work any more, and its queue names guest memory; the sandbox leaves no other way */
 			if (io->log != NULL)
-				log_warn(io->log, "%s: io_uring has failed; plain system calls do it from now on",
+				log_warn(io->log, "%s: the host's io_uring has failed; every request does from now on",
 					 io->option);
 			drop_ring(io);
+			io->failed = true;
 		}
 	}
 	memset(io->busy, 0, io->depth);

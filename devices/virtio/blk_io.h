@@ -48,7 +48,8 @@ struct io_uring;
 struct blk_io {
 	int fd;                     /* borrowed */
 	int event_fd;               /* readable when results may be there; owned */
-	struct io_uring *ring;      /* NULL: plain system calls */
+	struct io_uring *ring;      /* NULL: plain system calls, or it has failed */
+	bool failed;                /* io_uring has: every step's result is -EIO */
 	unsigned depth;             /* steps that may be under way at a time */
 	unsigned in_flight;         /* started, and the result not fetched */
 	uint8_t *busy;              /* [depth]: the tags of those; heap */
@@ -87,7 +88,7 @@ void blk_io_acknowledge(struct blk_io *io);
  * Ends all that is under way and drops the results; when it returns, no buffer is touched any more. What waits in the kernel's queues is
  * cancelled, what a disk is doing is waited for: one step for each worker of the kernel, so the time is bounded by what the caller
  * puts into a step, as long as the disk answers. (A transfer that the host's kernel will not give up cannot be abandoned: it would land in the
- * guest's memory later. A line is logged every few seconds.) An io_uring that has failed is replaced by plain system calls.
+ * guest's memory later. A line is logged every few seconds.) After an io_uring that has failed there is nothing that works: every step's result is -EIO then.
  */
 void blk_io_cancel(struct blk_io *io);
 
