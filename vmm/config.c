@@ -445,7 +445,7 @@ static void add_command_devices(struct config *config, const struct config_raw *
 		.path = "/",
 		.name = GUEST_TAG_ROOT,
 		.read_only = true,
-		.unchanging = true,
+		.overlaid = true,
 	};
 	for (size_t i = 0; i < raw->rw_count; i++)
 		*place++ = (struct config_device){.kind = CONFIG_SHARE,

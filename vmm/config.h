@@ -75,7 +75,7 @@ struct config_device {
 	char *in, *out; /* --port: files or pipes */
 	enum config_stream stream; /* --port, and the command's own */
 	bool read_only;            /* --blk, --share */
-	bool unchanging;           /* --share: the guest may remember what it has seen */
+	bool overlaid;             /* --share: it lies below an overlay in the guest */
 	uint64_t cid;              /* --vsock */
 	struct net_options *net;   /* --net; heap, owned */
 };

@@ -98,7 +98,7 @@ static int init_fs(struct virtio_fs *fs, const struct machine *machine, const st
 		.tag = config->name,
 		.path = config->path,
 		.ro = config->read_only,
-		.unchanging = config->unchanging,
+		.overlaid = config->overlaid,
 		.socket = config->socket,
 	};
 

@@ -191,7 +191,7 @@ static int make_preload(int *fd)
 static int start_program(struct virtio_fs *fs, const struct launch *launch, int listening, struct error *err)
 {
 	int fds[2] = {listening, -1};
-	const char *argv[8] = {launch->program, "--fd=3"};
+	const char *argv[9] = {launch->program, "--fd=3"};
 	unsigned next = 4; /* place in argv */
 	struct surroundings surroundings = {.user_namespace = geteuid() != 0,
 					    .space = user_namespace_of_self(true),
@@ -225,8 +225,10 @@ static int start_program(struct virtio_fs *fs, const struct launch *launch, int 
 	buf_u8(&folder, 0);
 	argv[2] = (const char *)folder.data;
 	argv[3] = sandbox;
-	if (launch->options->unchanging)
+	if (launch->options->overlaid)
 		argv[next++] = launch->legacy ? "-ocache=always" : "--cache=always";
+	if (launch->options->overlaid && !launch->legacy) /* QEMU's says nothing by itself */
+		argv[next++] = "--no-announce-submounts";
 	if (files[0] != '\0')
 		argv[next] = files;
 	code = buf_failed(&folder) ? -ENOMEM : 0;

@@ -28,7 +28,11 @@ struct virtio_fs_options {
 	const char *tag;       /* 1 to 36 bytes */
 	const char *path;      /* the folder; NULL with socket */
 	bool ro;               /* with path only */
-	bool unchanging; /* with path only: the guest may remember names, attributes and contents for as long as it likes */
+	/*
+	 * With path only: it lies below an overlay in the guest. So the guest may remember names, attributes and contents for as long as it likes, and is
+	 * not told where something is mounted below the folder: overlayfs takes no such place (EREMOTE).
+	 */
+	bool overlaid;
 	const char *socket;  /* of a virtiofsd that runs; NULL with path; borrowed until release */
 	const char *program; /* virtiofsd's path, NULL to look for it; one in a folder named qemu is taken for QEMU's */
 	unsigned timeout_ms; /* for its start, and for each answer later; 0: VHOST_USER_TIMEOUT_MS */

@@ -527,6 +527,7 @@ static void has_the_right_command_line(void **state)
 			f, "#!/bin/sh\nfor word; do printf '[%s]\\n' \"$word\"; done; readlink /proc/$$/fd/3; exit 1\n",
 			qemu != 0);
 
+		options.overlaid = true;
 		assert_true(init(f, &options) < 0);
 		driver_release(&f->driver);
 		f->driving = false;
@@ -545,6 +546,8 @@ static void has_the_right_command_line(void **state)
 		assert_non_null(strstr(text, "virtiofsd: [--fd=3]\n"));
 		assert_non_null(strstr(text, "virtiofsd: socket:["));
 		assert_non_null(strstr(text, qemu ? "[-osandbox=chroot]" : "[--sandbox=chroot]"));
+		assert_non_null(strstr(text, qemu ? "[-ocache=always]" : "[--cache=always]"));
+		assert_true((strstr(text, "[--no-announce-submounts]") != NULL) == !qemu);
 	}
 }
 
