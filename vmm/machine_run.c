@@ -584,6 +584,8 @@ int machine_run(struct machine *machine, const struct machine_control *control, 
 	code = set_up_events(&events, err);
 	if (code == 0)
 		code = machine_enter_sandbox(machine, err);
+	if (code == 0)
+		code = machine_begin_virtio(machine, err);
 	if (code == 0) {
 		console_start(machine->console, machine->log);
 		code = start_vcpus(machine, err);

@@ -223,6 +223,9 @@ int machine_enter_sandbox(struct machine *machine, struct error *err);
 
 /* ---- machine_virtio.c */
 
+/* Begins with what the kernel works for in this process, in its sandbox (struct virtio_class). Main thread, once. */
+int machine_begin_virtio(const struct machine *machine, struct error *err);
+
 /* Whether a disk reads and writes by system calls of its own: the host has no io_uring for it. */
 bool machine_has_plain_disk(const struct machine *machine);
 

@@ -271,6 +271,19 @@ void machine_request_memory(struct machine *machine, uint64_t bytes)
 		log_warn(machine->log, "%s", err.text);
 }
 
+int machine_begin_virtio(const struct machine *machine, struct error *err)
+{
+	int code = 0;
+
+	for (size_t i = 0; code == 0 && i < machine->virtio_count; i++) {
+		struct virtio_device *device = machine->virtio[i];
+
+		if (device->class->begin != NULL)
+			code = device->class->begin(device, err);
+	}
+	return code;
+}
+
 bool machine_has_plain_disk(const struct machine *machine)
 {
 	bool plain = false;

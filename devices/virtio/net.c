@@ -189,12 +189,18 @@ static const struct virtio_class NET_CLASS = {
 	.readable = readable,
 };
 
+static int begin(struct virtio_device *device, struct error *err)
+{
+	return vhost_begin(&from(device)->vhost, device->mem, device->option, err);
+}
+
 /* The same without kick: the kernel takes kicks. */
 static const struct virtio_class NET_VHOST_CLASS = {
 	.name = "net",
 	.id = VIRTIO_ID_NET,
 	.config_size = CONFIG_SIZE,
 	.read_config = read_config,
+	.begin = begin,
 	.activate = activate,
 	.reset = reset,
 	.stop = reset,
@@ -229,8 +235,7 @@ static int open_vhost(struct net *net, const struct net_options *options, const 
 	return 0;
 }
 
-static int open_tap(struct net *net, const struct net_options *options, const struct guest_mem *mem,
-		    const struct log *log, struct error *err)
+static int open_tap(struct net *net, const struct net_options *options, const struct log *log, struct error *err)
 {
 	int code = tap_open(&net->tap, options->tap, options->option, err);
 
@@ -244,7 +249,7 @@ static int open_tap(struct net *net, const struct net_options *options, const st
 	if (code < 0)
 		return code;
 	net->back_end = code == 1 ? NET_VHOST_TAP : NET_PLAIN_TAP;
-	return code == 1 && mem != NULL ? vhost_set_memory(&net->vhost, mem, options->option, err) : 0;
+	return 0;
 }
 
 static void zero(struct net *net, const struct net_options *options)
@@ -298,7 +303,7 @@ int net_init(struct net *net, const struct net_options *options, const struct gu
 
 	zero(net, options);
 	if (options->kind == NET_TAP) {
-		code = open_tap(net, options, mem, log, err);
+		code = open_tap(net, options, log, err);
 	} else {
 		net->back_end = NET_STREAM;
 		net->mtu = PASST_MTU;

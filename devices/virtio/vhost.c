@@ -40,8 +40,7 @@ int vhost_open(struct vhost *vhost, const char *path, const char *module, const 
 	if (vhost->fd < 0)
 		return open_error(path, module, option, errno, err);
 	vhost->error_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (vhost->error_fd < 0 || ioctl(vhost->fd, VHOST_SET_OWNER) < 0 ||
-	    ioctl(vhost->fd, VHOST_GET_FEATURES, &features) < 0) {
+	if (vhost->error_fd < 0 || ioctl(vhost->fd, VHOST_GET_FEATURES, &features) < 0) {
 		code = error_set(err, EXIT_STATUS_HOST, errno, "%s: cannot set up %s: %s", option, path,
 				 strerror(errno));
 		vhost_release(vhost);
@@ -60,7 +59,7 @@ void vhost_release(struct vhost *vhost)
 	vhost->path = NULL;
 }
 
-int vhost_set_memory(const struct vhost *vhost, const struct guest_mem *mem, const char *option, struct error *err)
+static int set_memory(const struct vhost *vhost, const struct guest_mem *mem, const char *option, struct error *err)
 {
 	struct vhost_memory *table = calloc(1, sizeof(*table) + mem->count * sizeof(table->regions[0]));
 	int code = 0;
@@ -86,6 +85,14 @@ int vhost_set_memory(const struct vhost *vhost, const struct guest_mem *mem, con
 		return error_set(err, EXIT_STATUS_HOST, code, "%s: %s does not take the guest's memory: %s", option,
 				 vhost->path, strerror(code));
 	return 0;
+}
+
+int vhost_begin(const struct vhost *vhost, const struct guest_mem *mem, const char *option, struct error *err)
+{
+	if (ioctl(vhost->fd, VHOST_SET_OWNER) < 0)
+		return error_set(err, EXIT_STATUS_HOST, errno, "%s: cannot set up %s: %s", option, vhost->path,
+				 strerror(errno));
+	return set_memory(vhost, mem, option, err);
 }
 
 int vhost_set_features(const struct vhost *vhost, uint64_t accepted)

@@ -26,7 +26,7 @@ struct vhost {
 enum { VHOST_REGIONS_MAX = 64 };
 
 /*
- * Opens path and makes this process its owner. module is what modprobe would have to load. option is for messages. EXIT_STATUS_HOST, with nothing
+ * Opens path. module is what modprobe would have to load. option is for messages. EXIT_STATUS_HOST, with nothing
  * left behind: -ENOENT or -ENODEV without the device or its module, -EACCES. Main thread.
  */
 int vhost_open(struct vhost *vhost, const char *path, const char *module, const char *option, struct error *err);
@@ -35,10 +35,11 @@ int vhost_open(struct vhost *vhost, const char *path, const char *module, const 
 void vhost_release(struct vhost *vhost);
 
 /*
- * Tells the kernel where guest memory is: one region for each run. EXIT_STATUS_CONFIG and -E2BIG when there are more runs than it
- * takes. While no queue runs; any thread.
+ * Makes this process its owner and tells the kernel where guest memory is: one region for each run. EXIT_STATUS_CONFIG and -E2BIG when there are
+ * more runs than it takes; EXIT_STATUS_HOST. Once, before the first queue runs, in struct virtio_class's begin: since Linux 6.4 the kernel
+ * works in a thread of the owner's, made here, and a process with more than one cannot have a user namespace of its own (unshare(2)).
  */
-int vhost_set_memory(const struct vhost *vhost, const struct guest_mem *mem, const char *option, struct error *err);
+int vhost_begin(const struct vhost *vhost, const struct guest_mem *mem, const char *option, struct error *err);
 
 /* The features that the driver accepted, without those that the back end does not know (they are ours to serve). */
 int vhost_set_features(const struct vhost *vhost, uint64_t accepted);

@@ -69,6 +69,11 @@ struct virtio_class {
 	bool wide_config;
 	void (*read_config)(struct virtio_device *device, size_t offset, uint8_t *bytes, size_t size);
 	void (*write_config)(struct virtio_device *device, size_t offset, const uint8_t *bytes, size_t size);
+	/*
+	 * The rest of the start, when the process has given up what it has no need of: threads that the host's kernel makes for it now are
+	 * confined with it. Main thread, once, before the first vcpu runs; nothing can be opened any more. NULL: there is none.
+	 */
+	int (*begin)(struct virtio_device *device, struct error *err);
 	/* DRIVER_OK: the queues that are ready were started. -errno makes the device NEEDS_RESET. May be NULL. */
 	int (*activate)(struct virtio_device *device);
 	/*

@@ -33,6 +33,11 @@ static void stop(struct vsock *vsock)
 	vsock->running = false;
 }
 
+static int begin(struct virtio_device *device, struct error *err)
+{
+	return vhost_begin(&from(device)->vhost, device->mem, device->option, err);
+}
+
 static int activate(struct virtio_device *device)
 {
 	struct vsock *vsock = from(device);
@@ -75,6 +80,7 @@ static const struct virtio_class VSOCK_CLASS = {
 	.id = VIRTIO_ID_VSOCK,
 	.config_size = CONFIG_SIZE,
 	.read_config = read_config,
+	.begin = begin,
 	.activate = activate,
 	.reset = reset,
 	.stop = reset,
@@ -110,8 +116,6 @@ int vsock_init(struct vsock *vsock, const struct vsock_options *options, const s
 	if (code < 0)
 		return code;
 	code = claim_cid(vsock, options->option, err);
-	if (code == 0)
-		code = vhost_set_memory(&vsock->vhost, mem, options->option, err);
 	if (code < 0)
 		goto fail;
 	code = virtio_init(&vsock->device, &VSOCK_CLASS, QUEUES, vsock->vhost.features & FEATURE_SEQPACKET);

@@ -130,12 +130,17 @@ static int vhost_ioctl(unsigned long request, void *argument)
 
 	if (request == VHOST_SET_OWNER)
 		return kernel.owner ? refuse(EBUSY) : (kernel.owner = true, 0);
+	if (request == VHOST_GET_FEATURES) {
+		*(uint64_t *)argument = kernel.offered;
+		return 0;
+	}
+	if (request == VHOST_VSOCK_SET_GUEST_CID) {
+		kernel.cid = *(uint64_t *)argument;
+		return kernel.cid_taken ? refuse(EADDRINUSE) : 0;
+	}
 	if (!kernel.owner)
 		return refuse(EPERM);
 	switch (request) {
-	case VHOST_GET_FEATURES:
-		*(uint64_t *)argument = kernel.offered;
-		return 0;
 	case VHOST_SET_FEATURES:
 		kernel.features = *(uint64_t *)argument;
 		return (kernel.features & ~kernel.offered) != 0 ? refuse(EOPNOTSUPP) : 0;
@@ -160,9 +165,6 @@ static int vhost_ioctl(unsigned long request, void *argument)
 		return set_file(&kernel.queues[file->index].error, file->fd);
 	case VHOST_NET_SET_BACKEND:
 		return set_back_end(argument);
-	case VHOST_VSOCK_SET_GUEST_CID:
-		kernel.cid = *(uint64_t *)argument;
-		return kernel.cid_taken ? refuse(EADDRINUSE) : 0;
 	case VHOST_VSOCK_SET_RUNNING:
 		return set_running(*(int *)argument);
 	default:
@@ -210,6 +212,11 @@ static int count_fds(void)
 	return count;
 }
 
+static int begin(struct virtio_device *device, struct error *err)
+{
+	return device->class->begin(device, err);
+}
+
 static void expect_vsock_error(int code, const char *text)
 {
 	struct error err = {0};
@@ -253,7 +260,8 @@ static void test_vsock_errors(void **state)
 	kernel.cid_taken = true;
 	expect_vsock_error(-EADDRINUSE, "cid 42 is in use");
 	kernel_reset();
-	assert_int_equal(vsock_init(&vsock, &VSOCK, &many, NULL, &err), -E2BIG);
+	assert_int_equal(vsock_init(&vsock, &VSOCK, &many, NULL, &err), 0);
+	assert_int_equal(begin(&vsock.device, &err), -E2BIG);
 	print_message("%s\n", err.text);
 	assert_int_equal(err.status, EXIT_STATUS_CONFIG);
 	assert_non_null(strstr(err.text, "65 separate runs"));
@@ -330,6 +338,9 @@ static void test_vsock(void **state)
 	kernel_reset();
 	assert_int_equal(vsock_init(&vsock, &VSOCK, &MEM, NULL, &err), 0);
 	assert_int_equal(kernel.cid, 42);
+	/* the thread that the kernel makes for its owner comes later */
+	assert_false(kernel.owner);
+	assert_int_equal(begin(&vsock.device, &err), 0);
 	assert_int_equal(kernel.region_count, 1);
 	assert_int_equal(kernel.regions[0].guest_phys_addr, 0x100000);
 	driver_init(&driver, &vsock.device);
@@ -370,6 +381,8 @@ static void test_net(void **state)
 	kernel_reset();
 	assert_int_equal(net_init(net, &options, &MEM, NULL, &err), 0);
 	assert_int_equal(net->back_end, NET_VHOST_TAP);
+	assert_false(kernel.owner);
+	assert_int_equal(begin(&net->device, &err), 0);
 	assert_int_equal(kernel.header_size, 12);
 	assert_int_equal(kernel.set_flags & 0xffff, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
 	driver_init(&driver, &net->device);
@@ -452,6 +465,12 @@ static void test_fail_nth(void **state)
 			failures++;
 			assert_int_equal(count_fds(), fds);
 			net_release(net);
+			continue;
+		}
+		if (begin(&net->device, &err) < 0) {
+			failures++;
+			net_release(net);
+			assert_int_equal(count_fds(), fds);
 			continue;
 		}
 		driver_init(&driver, &net->device);
