@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # A private apt root: other suites than this machine's own, read by the ordinary apt client, while the system's apt state
-# stays as it is. Sourced by tests/kernels and tests/qemu, which have a function die.
+# stays as it is. Sourced by tests/kernels and tests/programs, which have a function die.
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # first REGEX: the first line that matches, having read all of them (no broken pipe), or a failure.
