@@ -140,12 +140,19 @@ def devices_table:
                per(net($a; $n; .exits.mmio); $count), per(net($b; $n; .exits.mmio); $count),
                per(net($a; $n; .exits.kvm.exits); $count), per(net($b; $n; .exits.kvm.exits); $count) | fixed(2)]; $w));
 
+def steady_table:
+  "A block of \(.[0].size / 1048576)M, everything touched: the same loops in a guest's ring 3 and in a process (medians of turns; MB/s, a step of the chase in ns)",
+  line(["pages", "loop", "guest", "host", "guest/host", "in huge pages"]; [16, 8, 10, 10, 12, 14]),
+  (.[] | (if .unit == "ns" then 1 else 0 end) as $digits
+   | line([.pages, .loop, (.guest | fixed($digits)), (.host | fixed($digits)), (.ratio | times), "\(.huge * 100 / .size | fixed(0)) %"]; [16, 8, 10, 10, 12, 14]));
+
 .places[]
 | "",
   "=== \(.place): \(.kvm), Linux \(."host-kernel"), \(."host-cpus") CPUs, load \(.load) before; \(.spmvm); guest kernel \(."guest-kernel")"
   + (if .quick then "; --quick: NOT FIGURES TO QUOTE" else "" end),
   ((.start // empty) | "", start_table),
   ((.calls // empty) | "", calls_table),
+  ((.steady // [] | select(length > 0)) | "", steady_table),
   ((.boot // empty) | "", boot_table("")),
   ((.boot // empty) | "", stages_table),
   ((."boot-small" // empty) | "", boot_table("; the host without huge pages")),
