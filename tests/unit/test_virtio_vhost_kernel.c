@@ -24,7 +24,7 @@ static bool skips(const char *path)
 	return true;
 }
 
-/* Memory first: the kernel is told of it when the card is made. */
+/* Memory first: the kernel is told of it when the card begins. */
 static struct card *card_new(uint64_t features)
 {
 	static const struct net_options options = {
@@ -34,7 +34,8 @@ static struct card *card_new(uint64_t features)
 
 	assert_non_null(card);
 	driver_init(&card->driver, &card->net.device);
-	if (net_init(&card->net, &options, &card->driver.mem, NULL, &err) < 0)
+	if (net_init(&card->net, &options, &card->driver.mem, NULL, &err) < 0 ||
+	    card->net.device.class->begin(&card->net.device, &err) < 0)
 		fail_msg("%s", err.text);
 	card->net.device.irq.eventfd = card->driver.irq;
 	card->wire = open_wire();
@@ -207,7 +208,8 @@ static void test_vsock(void **state)
 	if (skips("/dev/vhost-vsock"))
 		skip();
 	driver_init(&driver, &vsock.device);
-	if (vsock_init(&vsock, &options, &driver.mem, NULL, &err) < 0)
+	if (vsock_init(&vsock, &options, &driver.mem, NULL, &err) < 0 ||
+	    vsock.device.class->begin(&vsock.device, &err) < 0)
 		fail_msg("%s", err.text);
 	vsock.device.irq.eventfd = driver.irq;
 	assert_int_equal(vsock_init(&second, &options, &driver.mem, NULL, &err), -EADDRINUSE);
