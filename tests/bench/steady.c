@@ -185,6 +185,7 @@ static void add_huge(void *context, uint64_t start, uint64_t bytes)
 static int make_block(struct block *block, uint64_t size, uint64_t hugetlb, bool tmpfs)
 {
 	const struct backend_source source = {.hugetlb = hugetlb, .prealloc = true};
+	const struct log log = {.level = LOG_WARN, .fd = STDERR_FILENO};
 	const uint64_t align = 2 * MIB;
 	int folder = tmpfs ? huge_tmpfs_open() : -1, code;
 	struct error error = {0};
@@ -205,7 +206,7 @@ static int make_block(struct block *block, uint64_t size, uint64_t hugetlb, bool
 		err(1, "mmap");
 	block->at = space + (align - (uintptr_t)space % align) % align;
 	if (backend_map(&block->backend, 0, size, block->at, &error) < 0 ||
-	    backend_populate(&block->backend, block->at, size, NULL, &error) < 0)
+	    backend_populate(&block->backend, block->at, size, &log, &error) < 0)
 		fail(&error);
 	memset(block->at, 1, size);
 	placement_huge("", add_huge, block);
