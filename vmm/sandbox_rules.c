@@ -75,8 +75,7 @@ const struct sandbox_rule SANDBOX_RULES[] = {
 	{SYS_preadv, MAIN, SANDBOX_PLAIN_IO, ANY},
 	{SYS_pwritev, MAIN, SANDBOX_PLAIN_IO, ANY},
 	{SYS_fdatasync, MAIN, SANDBOX_PLAIN_IO, ANY},
-	{SYS_fallocate, MAIN, SANDBOX_PLAIN_IO | WITH(MEM),
-	 ANY}, /* what the guest discards, and memory that it gives back */
+	{SYS_fallocate, MAIN, SANDBOX_PLAIN_IO | WITH(MEM), ANY}, /* discards, and memory that the guest gives back */
 	{SYS_getrandom, MAIN, WITH(RNG), ANY},
 	{SYS_futex, BOTH, 0, ONE_OF(1, FUTEX_CALLS)},
 	{SYS_poll, BOTH, 0, ANY}, /* a pipe that is full, a process's end */

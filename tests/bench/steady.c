@@ -4,7 +4,7 @@
  * memslots, and KVM's second translation, cost once everything is touched. The memory is made by the library that spmvm makes it with.
  *
  * The guest is nothing but the loops, in ring 3: a software KVM runs that, and no other ring, on the processor itself, so it says something on
- * any host. The two take turns; a row has the medians.
+ * any host. The two take turns.
  */
 #include <err.h>
 #include <errno.h>
@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/base/clock.h"
+#include "vmm/base/io.h"
 #include "vmm/base/range.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/memory/backend.h"
@@ -26,7 +28,6 @@
 #include "vmm/memory/placement.h"
 
 enum {
-	ROUNDS_MAX = 99,
 	PASSES = 2, /* over the block, in one call of a loop */
 	LINE = 64,
 	STEPS = 1000000, /* of a chase */
@@ -63,7 +64,7 @@ struct row {
 	const char *name;
 	loop *function;
 	uint64_t count, rounds, bytes; /* bytes: moved by one call; 0 for a chase */
-	double guest[ROUNDS_MAX], host[ROUNDS_MAX];
+	json_t *guest, *host;          /* a figure for each round */
 };
 
 _Noreturn static void fail(const struct error *error)
@@ -142,15 +143,15 @@ static void end_guest(struct guest *guest)
 	munmap(guest->ram, RAM);
 }
 
-static uint64_t place_in_guest(const void *code)
+static uint64_t place_in_guest(uintptr_t code)
 {
-	return CODE + (uint64_t)((const uint8_t *)code - steady_loops);
+	return CODE + (uint64_t)(code - (uintptr_t)steady_loops);
 }
 
 static uint64_t run_guest(struct guest *guest, loop *function, uint64_t base, uint64_t count, uint64_t rounds)
 {
-	const struct kvm_regs registers = {.rip = place_in_guest(steady_stop),
-					   .rbx = CODE + (uint64_t)((uintptr_t)function - (uintptr_t)steady_loops),
+	const struct kvm_regs registers = {.rip = place_in_guest((uintptr_t)steady_stop),
+					   .rbx = place_in_guest((uintptr_t)function),
 					   .rdi = base,
 					   .rsi = count,
 					   .rdx = rounds,
@@ -195,8 +196,7 @@ static int make_block(struct block *block, uint64_t size, uint64_t hugetlb, bool
 	if (tmpfs && folder < 0)
 		return folder;
 	code = backend_open(&block->backend, "steady", "the block", size, &source, folder, &error);
-	if (folder >= 0)
-		close(folder);
+	io_close(&folder);
 	if (code < 0) {
 		warnx("%s", error.text);
 		return code;
@@ -253,45 +253,22 @@ static uint32_t *make_order(uint64_t lines)
 
 /* ---- measuring */
 
-static uint64_t clock_ns(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * UINT64_C(1000000000) + (uint64_t)time.tv_nsec;
-}
-
 /* Ticks of the time stamp counter in a ns. */
 static double tick_rate(void)
 {
-	uint64_t ns = clock_ns(), ticks = __builtin_ia32_rdtsc();
+	uint64_t ns = clock_ns(CLOCK_MONOTONIC), ticks = __builtin_ia32_rdtsc();
 
 	usleep(200000);
 	ticks = __builtin_ia32_rdtsc() - ticks;
-	return (double)ticks / (double)(clock_ns() - ns);
-}
-
-static int compare(const void *a, const void *b)
-{
-	double left, right;
-
-	memcpy(&left, a, sizeof(left));
-	memcpy(&right, b, sizeof(right));
-	return (left > right) - (left < right);
-}
-
-static double median(double *values, unsigned count)
-{
-	qsort(values, count, sizeof(*values), compare);
-	return values[count / 2];
+	return (double)ticks / (double)(clock_ns(CLOCK_MONOTONIC) - ns);
 }
 
 /* MB/s, or ns a step. */
-static double figure(const struct row *row, uint64_t ticks, double rate)
+static json_t *figure(const struct row *row, uint64_t ticks, double rate)
 {
 	double ns = (double)ticks / rate;
 
-	return row->bytes > 0 ? (double)row->bytes * 1000 / ns : ns / (double)row->count;
+	return json_real(row->bytes > 0 ? (double)row->bytes * 1000 / ns : ns / (double)row->count);
 }
 
 static void measure(struct guest *guest, const struct block *block, struct row *rows, size_t count, unsigned rounds,
@@ -307,11 +284,11 @@ static void measure(struct guest *guest, const struct block *block, struct row *
 			if (row->bytes == 0)
 				make_ring(block, order, BLOCK_GPA);
 			ticks = run_guest(guest, row->function, BLOCK_GPA, row->count, row->rounds);
-			row->guest[round] = figure(row, ticks, rate);
+			json_array_append_new(row->guest, figure(row, ticks, rate));
 			if (row->bytes == 0)
 				make_ring(block, order, (uintptr_t)block->at);
 			ticks = row->function((uintptr_t)block->at, row->count, row->rounds);
-			row->host[round] = figure(row, ticks, rate);
+			json_array_append_new(row->host, figure(row, ticks, rate));
 		}
 	}
 	free(order);
@@ -335,16 +312,16 @@ static json_t *measure_kind(const char *kind, uint64_t size, uint64_t hugetlb, b
 		return figures;
 	}
 	make_guest(&guest, &block);
-	measure(&guest, &block, rows, count, rounds, rate);
 	for (size_t i = 0; i < count; i++) {
-		double inside = median(rows[i].guest, rounds), outside = median(rows[i].host, rounds);
-
-		json_array_append_new(figures,
-				      json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:I, s:I}", "pages", kind, "loop",
-						rows[i].name, "unit", rows[i].bytes > 0 ? "MB/s" : "ns", "guest",
-						inside, "host", outside, "ratio", inside / outside, "size",
-						(json_int_t)size, "huge", (json_int_t)block.huge));
+		rows[i].guest = json_array();
+		rows[i].host = json_array();
 	}
+	measure(&guest, &block, rows, count, rounds, rate);
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(figures, json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:I}", "pages", kind, "loop",
+							 rows[i].name, "unit", rows[i].bytes > 0 ? "MB/s" : "ns",
+							 "guest", rows[i].guest, "host", rows[i].host, "size",
+							 (json_int_t)size, "huge", (json_int_t)block.huge));
 	end_guest(&guest);
 	end_block(&block);
 	return figures;
@@ -378,8 +355,8 @@ int main(int argc, char **argv)
 		else
 			errx(2, "usage: bench_steady [--rounds N] [--size MIB] [--json FILE]");
 	}
-	if (rounds == 0 || rounds > ROUNDS_MAX || size == 0 || size > GIB)
-		errx(2, "--rounds is 1 to %d, --size 1 to 1024", ROUNDS_MAX);
+	if (rounds == 0 || rounds > 999 || size == 0 || size > GIB)
+		errx(2, "--rounds is 1 to 999, --size 1 to 1024");
 	rate = tick_rate();
 	for (size_t i = 0; i < sizeof(KINDS) / sizeof(KINDS[0]); i++) {
 		json_t *figures = measure_kind(KINDS[i].name, size, KINDS[i].hugetlb, KINDS[i].tmpfs, rounds, rate);

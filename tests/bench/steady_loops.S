@@ -27,7 +27,7 @@
 	ret
 .endm
 
-/* op with each 16 bytes of a line of 64, at an offset from a register. */
+/* The four parts of a line of 64 bytes, at an offset from a register. */
 .macro load offset, from
 	movdqa \offset(\from), %xmm0
 	movdqa \offset + 16(\from), %xmm1
@@ -41,70 +41,63 @@
 	movdqa %xmm3, \offset + 48(\to)
 .endm
 
-	.balign 64
-steady_loops:
-/* Reads count bytes, a multiple of 256, in each round. */
-steady_read:
+/* Around what is done to step bytes at RCX: rounds over count bytes at RDI, up to R10. R11 begins where they end. */
+.macro begin_rounds
 	begin
-1:	movq %rdi, %rcx
-	leaq (%rdi,%rsi), %r10
-	.balign 32
-2:	load 0, %rcx
-	load 64, %rcx
-	load 128, %rcx
-	load 192, %rcx
-	addq $256, %rcx
-	cmpq %r10, %rcx
-	jb 2b
-	decq %r8
-	jnz 1b
-	end
-
-/* Writes them. */
-	.balign 64
-steady_write:
-	begin
-	pxor %xmm0, %xmm0
-	movdqa %xmm0, %xmm1
-	movdqa %xmm0, %xmm2
-	movdqa %xmm0, %xmm3
-1:	movq %rdi, %rcx
-	leaq (%rdi,%rsi), %r10
-	.balign 32
-2:	store 0, %rcx
-	store 64, %rcx
-	store 128, %rcx
-	store 192, %rcx
-	addq $256, %rcx
-	cmpq %r10, %rcx
-	jb 2b
-	decq %r8
-	jnz 1b
-	end
-
-/* Copies the first half of them to the second. */
-	.balign 64
-steady_copy:
-	begin
-	shrq $1, %rsi
 1:	movq %rdi, %rcx
 	leaq (%rdi,%rsi), %r10
 	movq %r10, %r11
 	.balign 32
-2:	load 0, %rcx
-	store 0, %r11
-	load 64, %rcx
-	store 64, %r11
-	addq $128, %rcx
-	addq $128, %r11
+2:
+.endm
+.macro end_rounds step
+	addq $\step, %rcx
 	cmpq %r10, %rcx
 	jb 2b
 	decq %r8
 	jnz 1b
 	end
+.endm
 
-/* Follows count pointers, from the one at base. */
 	.balign 64
+steady_loops:
+/* Reads count bytes, a multiple of 256, in each round. */
+steady_read:
+	begin_rounds
+	load 0, %rcx
+	load 64, %rcx
+	load 128, %rcx
+	load 192, %rcx
+	end_rounds 256
+
+/* Writes them. */
+	.balign 64
+steady_write:
+	pxor %xmm0, %xmm0
+	movdqa %xmm0, %xmm1
+	movdqa %xmm0, %xmm2
+	movdqa %xmm0, %xmm3
+	begin_rounds
+	store 0, %rcx
+	store 64, %rcx
+	store 128, %rcx
+	store 192, %rcx
+	end_rounds 256
+
+/* Copies the first half of them to the second. */
+	.balign 64
+steady_copy:
+	shrq $1, %rsi
+	begin_rounds
+	load 0, %rcx
+	store 0, %r11
+	load 64, %rcx
+	store 64, %r11
+	addq $128, %r11
+	end_rounds 128
+
+	.balign 64
+/* Follows count pointers, from the one at base. */
 steady_chase:
 	begin
 1:	movq (%rdi), %rdi
