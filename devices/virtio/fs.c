@@ -8,7 +8,6 @@
 #include <linux/filter.h>
 #include <linux/mount.h>
 #include <linux/seccomp.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +28,9 @@
 
 /* places in watch_fds, behind vhost-user's */
 enum { WATCH_OUTPUT = VHOST_USER_WATCH_NEXT, WATCH_END };
+
+/* from the end of its service to its own */
+enum { END_MS = 1000 };
 
 /* ---- what virtiofsd inherits; in the child, between fork() and execve() */
 
@@ -262,21 +264,6 @@ static int set_up_vhost(struct virtio_fs *fs, const struct virtio_fs_options *op
 	return code;
 }
 
-/* virtiofsd does not serve: says why if it has ended with a last word. Whether it ended by itself. */
-static bool bury(struct virtio_fs *fs, const struct virtio_fs_options *options, int code, struct error *err)
-{
-	struct pollfd end = {.fd = fs->child.pidfd, .events = POLLIN};
-	bool ended = code != -ETIMEDOUT && poll(&end, 1, 1000) == 1 && child_has_ended(&fs->child);
-
-	child_log(&fs->child, options->log);
-	if (ended)
-		error_set(err, EXIT_STATUS_HOST, -code, "%s: virtiofsd %s%s%s", options->option,
-			  child_ending(&fs->child).text, fs->child.last[0] != '\0' ? ": " : "", fs->child.last);
-	vhost_user_release(&fs->vhost);
-	child_release(&fs->child, 0);
-	return ended;
-}
-
 /*
  * Isolation that works everywhere comes second: containers often forbid namespaces, and some roots cannot be left by pivot_root(). "/" is such a root: it cannot
  * take its own place.
@@ -290,6 +277,7 @@ static int launch_and_connect(struct virtio_fs *fs, struct launch *launch, const
 
 	for (int i = strcmp(launch->folder, "/") == 0 ? 1 : 0; i < 2; i++) {
 		int listening, connected;
+		bool ended;
 
 		launch->sandbox = SANDBOXES[i];
 		code = make_sockets(&listening, &connected, options->option, err);
@@ -306,7 +294,10 @@ static int launch_and_connect(struct virtio_fs *fs, struct launch *launch, const
 			child_log(&fs->child, options->log);
 			return 0;
 		}
-		if (!bury(fs, options, code, err))
+		ended = code != -ETIMEDOUT && child_ended_early(&fs->child, END_MS, -code, options->log, err);
+		vhost_user_release(&fs->vhost);
+		child_release(&fs->child, 0);
+		if (!ended)
 			break;
 		log_debug(options->log, "%s (sandbox %s)", err->text, launch->sandbox);
 	}

@@ -230,18 +230,6 @@ static int listen_for_answer(struct net_stream *stream)
 	return code;
 }
 
-static int ended_early(struct passt *passt, const char *option, const struct log *log, struct error *err)
-{
-	struct pollfd end = {.fd = passt->child.pidfd, .events = POLLIN};
-
-	/* its last words come with its end */
-	poll(&end, 1, END_MS);
-	child_log(&passt->child, log);
-	child_has_ended(&passt->child);
-	return error_set(err, EXIT_STATUS_HOST, ECHILD, "%s: passt %s: %s", option, child_ending(&passt->child).text,
-			 passt->child.last[0] != '\0' ? passt->child.last : "it said nothing");
-}
-
 static int wait_until_it_answers(struct passt *passt, const char *option, const uint8_t mac[NET_MAC_SIZE],
 				 const struct log *log, struct error *err)
 {
@@ -258,8 +246,10 @@ static int wait_until_it_answers(struct passt *passt, const char *option, const 
 			code = listen_for_answer(&passt->stream);
 		if (code == 1)
 			return 0;
+		if (code < 0 && child_ended_early(&passt->child, END_MS, ECHILD, log, err))
+			return -ECHILD;
 		if (code < 0)
-			return ended_early(passt, option, log, err);
+			return error_set(err, EXIT_STATUS_HOST, -code, "%s: passt has closed its socket", option);
 		poll(wait, 2, 50);
 		/* a full pipe would keep it from starting */
 		child_log(&passt->child, log);

@@ -263,6 +263,19 @@ struct child_text child_ending(const struct child *child)
 	return ending;
 }
 
+bool child_ended_early(struct child *child, int milliseconds, int code, const struct log *log, struct error *err)
+{
+	struct pollfd end = {.fd = child->pidfd, .events = POLLIN};
+	bool ended = poll(&end, 1, milliseconds) == 1 && child_has_ended(child);
+
+	/* its last words come with its end */
+	child_log(child, log);
+	if (ended)
+		error_set(err, EXIT_STATUS_HOST, code, "%s: %s %s: %s", child->option, child->name,
+			  child_ending(child).text, child->last[0] != '\0' ? child->last : "it said nothing");
+	return ended;
+}
+
 void child_kill(const struct child *child)
 {
 	struct pollfd ended = {.fd = child->pidfd, .events = POLLIN};

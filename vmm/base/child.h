@@ -68,6 +68,12 @@ struct child_text {
 struct child_text child_ending(const struct child *child);
 
 /*
+ * Of one whose service was not to be had: gives it milliseconds to end by itself, and when it does, says how in *err, with its last words: EXIT_STATUS_HOST and code, a
+ * positive errno. Whether it has ended; otherwise *err stays as it is. Main thread.
+ */
+bool child_ended_early(struct child *child, int milliseconds, int code, const struct log *log, struct error *err);
+
+/*
  * Kills it and its group and waits until it is gone (a second at most); it stays to be reaped. Any thread, while the main thread
  * does not reap it.
  */
