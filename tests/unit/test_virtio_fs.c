@@ -108,13 +108,12 @@ static struct virtio_fs_options good_options(const struct fixture *f)
 		.option = "--share /srv,tag=srv", .log = &f->log, .tag = "srv", .path = f->shared, .timeout_ms = 5000};
 }
 
-/* With the driver's memory as the guest's. The device does not exist before, so the driver gets it afterwards. */
+/* With the driver's memory as the guest's. */
 static int init(struct fixture *f, const struct virtio_fs_options *options)
 {
-	static struct virtio_device none;
 	int code;
 
-	driver_init(&f->driver, &none);
+	driver_init(&f->driver, NULL);
 	f->driving = true;
 	f->region = (struct vhost_user_region){.gpa = DRIVER_GPA,
 					       .size = DRIVER_MEMORY,
@@ -122,9 +121,7 @@ static int init(struct fixture *f, const struct virtio_fs_options *options)
 					       .hva = f->driver.mem.runs[0].hva,
 					       .id = "ram0"};
 	code = virtio_fs_init(&f->fs, options, &f->region, 1, &f->err);
-	f->driver.device = &f->fs.device;
-	f->fs.device.mem = &f->driver.mem;
-	f->fs.device.irq.eventfd = f->driver.irq;
+	driver_attach(&f->driver, &f->fs.device);
 	return code;
 }
 

@@ -2,7 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "devices/virtio/vhost_user.h"
-#include "tests/unit/virtio_driver.h"
+#include "tests/unit/vhost_user_back_end.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,339 +13,14 @@
 
 #include "vmm/base/io.h"
 
-/*
- * A back end in a thread, written from vhost-user.rst alone: it keeps what it was told and, at one message, does something wrong.
- */
-enum {
-	GET_FEATURES = 1,
-	SET_FEATURES = 2,
-	SET_OWNER = 3,
-	SET_MEM_TABLE = 5,
-	SET_VRING_NUM = 8,
-	SET_VRING_ADDR = 9,
-	SET_VRING_BASE = 10,
-	GET_VRING_BASE = 11,
-	SET_VRING_KICK = 12,
-	SET_VRING_CALL = 13,
-	SET_VRING_ERR = 14,
-	GET_PROTOCOL_FEATURES = 15,
-	SET_PROTOCOL_FEATURES = 16,
-	GET_QUEUE_NUM = 17,
-	SET_VRING_ENABLE = 18,
-	GET_CONFIG = 24,
-	GET_MAX_MEM_SLOTS = 36,
-	ADD_MEM_REG = 37,
-	REQUESTS = 40,
-};
-
-#define PROTOCOL      (UINT64_C(1) << 30)
-#define MQ            (UINT64_C(1) << 0)
-#define REPLY_ACK     (UINT64_C(1) << 3)
-#define CONFIG        (UINT64_C(1) << 9)
-#define RESET_DEVICE  (UINT64_C(1) << 13)
-#define MEM_SLOTS     (UINT64_C(1) << 15)
-#define EVERYTHING    (MQ | REPLY_ACK | CONFIG | RESET_DEVICE | MEM_SLOTS)
-#define RING_FEATURES (VIRTIO_FEATURE_INDIRECT_DESC | VIRTIO_FEATURE_EVENT_IDX | VIRTIO_FEATURE_VERSION_1)
-
-enum lie {
-	HONEST,
-	OTHER_REQUEST,
-	NO_REPLY_FLAG,
-	OTHER_VERSION,
-	MORE_FLAGS,
-	SHORTER,
-	LONGER,
-	HUGE,
-	HALF_AND_CLOSE,
-	HALF_HEADER_AND_CLOSE,
-	CLOSE,
-	STALL,
-	TRICKLE,
-	LIES,
-};
-
-enum { TIMEOUT = 300, PATIENCE = 20000, FDS_MAX = 8, REGIONS_SEEN = 64, RINGS = 4 };
-
-struct wire_region {
-	uint64_t gpa, size, user, offset;
-};
-
-struct ring {
-	uint32_t number, base, enabled;
-	uint64_t descriptors, used, available;
-	int kick, call, err;
-	bool running;
-};
-
-struct back_end {
-	int fd;
-	pthread_t thread;
-	/* how it is */
-	uint64_t features, protocol, queues, slots;
-	enum lie lie;
-	uint32_t lie_at;      /* the request that it answers with its lie */
-	uint32_t refuse;      /* the request that it acknowledges with an error */
-	uint64_t base_answer; /* what GET_VRING_BASE says of the ring's number, in the upper half */
-	bool send_fds;        /* beside each reply, uninvited */
-	atomic_bool slow;     /* replies come byte by byte, but they come */
-	/* what it was told */
-	uint64_t accepted, accepted_protocol;
-	unsigned seen[REQUESTS], owner;
-	struct wire_region regions[REGIONS_SEEN];
-	int region_fds[REGIONS_SEEN];
-	size_t region_count;
-	struct ring rings[RINGS];
-};
-
-struct wire_header {
-	uint32_t request, flags, size;
-};
-
-/* Reads a message; false when the front end is gone. */
-static bool read_message(struct back_end *b, struct wire_header *header, uint8_t *payload, int *fds, size_t *fd_count)
-{
-	union {
-		char bytes[CMSG_SPACE(sizeof(int) * FDS_MAX)];
-		struct cmsghdr alignment;
-	} control;
-	struct iovec iov = {header, sizeof(*header)};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control.bytes,
-			     .msg_controllen = sizeof(control.bytes)};
-
-	*fd_count = 0;
-	if (recvmsg(b->fd, &msg, MSG_WAITALL | MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(*header))
-		return false;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c != NULL; c = CMSG_NXTHDR(&msg, c)) {
-		*fd_count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		memcpy(fds, CMSG_DATA(c), *fd_count * sizeof(int));
-	}
-	driver_require((header->flags & 7) == 1 && header->size <= 512);
-	return header->size == 0 || recv(b->fd, payload, header->size, MSG_WAITALL) == (ssize_t)header->size;
-}
-
-static void put(struct back_end *b, const void *bytes, size_t size)
-{
-	size_t step = b->slow ? 1 : size;
-
-	for (size_t at = 0; at < size; at += step) {
-		if (step < size)
-			usleep(100);
-		(void)!send(b->fd, (const uint8_t *)bytes + at, step, MSG_NOSIGNAL);
-	}
-}
-
-static void put_with_fds(struct back_end *b, const void *bytes, size_t size)
-{
-	union {
-		char bytes[CMSG_SPACE(sizeof(int) * 2)];
-		struct cmsghdr alignment;
-	} control = {.bytes = {0}};
-	struct wire_header copy;
-	struct iovec iov = {&copy, size};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control.bytes,
-			     .msg_controllen = sizeof(control.bytes)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	int fds[2] = {b->fd, b->fd};
-
-	memcpy(&copy, bytes, sizeof(copy));
-	*c = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(fds)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-	memcpy(CMSG_DATA(c), fds, sizeof(fds));
-	(void)!sendmsg(b->fd, &msg, MSG_NOSIGNAL);
-}
-
-/* Waits until the front end has closed its end. */
-static void wait_for_end(struct back_end *b)
-{
-	struct pollfd end = {.fd = b->fd, .events = POLLRDHUP};
-
-	poll(&end, 1, 20000);
-}
-
-/* Replies, or lies. False: it is over. */
-static bool reply(struct back_end *b, uint32_t request, const void *payload, uint32_t size)
-{
-	struct wire_header header = {request, 5, size};
-	uint8_t garbage[64] = {0};
-	enum lie lie = request == b->lie_at ? b->lie : HONEST;
-
-	if (lie == OTHER_REQUEST)
-		header.request++;
-	else if (lie == NO_REPLY_FLAG)
-		header.flags = 1;
-	else if (lie == OTHER_VERSION)
-		header.flags = 6;
-	else if (lie == MORE_FLAGS)
-		header.flags |= 0x80000000u;
-	else if (lie == SHORTER)
-		header.size = size - 1;
-	else if (lie == LONGER)
-		header.size = size + 1;
-	else if (lie == HUGE)
-		header.size = UINT32_MAX;
-	if (lie == CLOSE)
-		return false;
-	if (lie == STALL) {
-		wait_for_end(b);
-		return false;
-	}
-	if (lie == HALF_HEADER_AND_CLOSE) {
-		put(b, &header, 5);
-		return false;
-	}
-	if (lie == TRICKLE) { /* each byte in time, the whole not */
-		for (size_t i = 0; i < sizeof(header); i++) {
-			put(b, (const uint8_t *)&header + i, 1);
-			usleep(TIMEOUT * 1000 / 5);
-		}
-	} else if (b->send_fds) {
-		put_with_fds(b, &header, sizeof(header));
-	} else {
-		put(b, &header, sizeof(header));
-	}
-	if (lie == HALF_AND_CLOSE)
-		size /= 2;
-	put(b, payload, size);
-	if (lie == LONGER || lie == HUGE)
-		put(b, garbage, sizeof(garbage));
-	return lie != HALF_AND_CLOSE;
-}
-
-static bool reply_u64(struct back_end *b, uint32_t request, uint64_t value)
-{
-	return reply(b, request, &value, sizeof(value));
-}
-
-static void take_fd(int *place, int *fds, size_t *fd_count)
-{
-	io_close(place);
-	if (*fd_count == 1)
-		*place = fds[0];
-	else
-		driver_require(*fd_count == 0);
-	*fd_count = 0;
-}
-
-/* SET_*: keeps what it says. */
-static void set(struct back_end *b, const struct wire_header *header, const uint8_t *payload, int *fds,
-		size_t *fd_count)
-{
-	uint32_t words[10];
-	uint64_t longs[33];
-	struct ring *ring;
-
-	memset(words, 0, sizeof(words));
-	memset(longs, 0, sizeof(longs));
-	memcpy(longs, payload, header->size < sizeof(longs) ? header->size : sizeof(longs));
-	memcpy(words, payload, header->size < sizeof(words) ? header->size : sizeof(words));
-	ring = &b->rings[words[0] % 256 % RINGS];
-	switch (header->request) {
-	case SET_FEATURES:
-		b->accepted = longs[0];
-		break;
-	case SET_PROTOCOL_FEATURES:
-		b->accepted_protocol = longs[0];
-		break;
-	case SET_OWNER:
-		b->owner++;
-		break;
-	case SET_MEM_TABLE:
-		driver_require(words[0] == *fd_count && header->size == 8 + 32 * *fd_count);
-		b->region_count = *fd_count;
-		memcpy(b->regions, payload + 8, 32 * *fd_count);
-		memcpy(b->region_fds, fds, *fd_count * sizeof(int));
-		*fd_count = 0;
-		break;
-	case ADD_MEM_REG:
-		driver_require(*fd_count == 1 && header->size == 40 && b->region_count < REGIONS_SEEN);
-		memcpy(&b->regions[b->region_count], payload + 8, 32);
-		b->region_fds[b->region_count++] = fds[0];
-		*fd_count = 0;
-		break;
-	case SET_VRING_NUM:
-		ring->number = words[1];
-		break;
-	case SET_VRING_BASE:
-		ring->base = words[1];
-		break;
-	case SET_VRING_ADDR:
-		driver_require(header->size == 40);
-		ring->descriptors = longs[1];
-		ring->used = longs[2];
-		ring->available = longs[3];
-		break;
-	case SET_VRING_KICK:
-		take_fd(&ring->kick, fds, fd_count);
-		ring->running = true;
-		break;
-	case SET_VRING_CALL:
-		take_fd(&ring->call, fds, fd_count);
-		break;
-	case SET_VRING_ERR:
-		take_fd(&ring->err, fds, fd_count);
-		break;
-	case SET_VRING_ENABLE:
-		driver_require(ring->running);
-		ring->enabled = words[1];
-		break;
-	default:
-		driver_require(false);
-	}
-	for (size_t i = 0; i < *fd_count; i++)
-		close(fds[i]);
-}
-
-static bool serve(struct back_end *b, const struct wire_header *header, const uint8_t *payload, int *fds,
-		  size_t *fd_count)
-{
-	uint32_t state[2] = {0};
-	uint8_t config[268];
-
-	switch (header->request) {
-	case GET_FEATURES:
-		return reply_u64(b, GET_FEATURES, b->features);
-	case GET_PROTOCOL_FEATURES:
-		return reply_u64(b, GET_PROTOCOL_FEATURES, b->protocol);
-	case GET_QUEUE_NUM:
-		return reply_u64(b, GET_QUEUE_NUM, b->queues);
-	case GET_MAX_MEM_SLOTS:
-		return reply_u64(b, GET_MAX_MEM_SLOTS, b->slots);
-	case GET_VRING_BASE:
-		memcpy(state, payload, sizeof(state));
-		b->rings[state[0] % RINGS].running = false;
-		state[0] ^= (uint32_t)(b->base_answer >> 32);
-		state[1] = (uint32_t)b->base_answer;
-		return reply(b, GET_VRING_BASE, state, sizeof(state));
-	case GET_CONFIG:
-		memcpy(config, payload, 12);
-		memset(config + 12, 0x5a, sizeof(config) - 12);
-		return reply(b, GET_CONFIG, config, header->size);
-	default:
-		break;
-	}
-	set(b, header, payload, fds, fd_count);
-	if ((header->flags & 8) != 0)
-		return reply_u64(b, header->request, header->request == b->refuse);
-	return header->request != b->lie_at || b->lie != CLOSE;
-}
+enum { TIMEOUT = 300, PATIENCE = 20000 };
 
 static void *run(void *context)
 {
 	struct back_end *b = context;
-	struct wire_header header;
-	uint8_t payload[512];
-	int fds[FDS_MAX];
-	size_t fd_count;
 
-	while (read_message(b, &header, payload, fds, &fd_count)) {
-		driver_require(header.request < REQUESTS);
-		b->seen[header.request]++;
-		if (!serve(b, &header, payload, fds, &fd_count))
-			break;
-	}
+	while (back_end_answer(b))
+		;
 	shutdown(b->fd, SHUT_RDWR);
 	return NULL;
 }
@@ -393,6 +68,7 @@ struct fixture {
 	struct test_device test;
 	struct virtio_driver driver;
 	struct back_end back;
+	pthread_t thread;
 	struct log log;
 	int logged[2]; /* a pipe with what was logged */
 	int open_fds;
@@ -420,9 +96,14 @@ static int set_up(void **state)
 	assert_int_equal(pipe2(f->logged, O_CLOEXEC | O_NONBLOCK), 0);
 	f->log = (struct log){.level = LOG_DEBUG, .fd = f->logged[1]};
 	f->back = (struct back_end){
-		.fd = -1, .features = RING_FEATURES | PROTOCOL, .protocol = EVERYTHING, .queues = 2, .slots = 32};
-	for (int i = 0; i < RINGS; i++)
-		f->back.rings[i].kick = f->back.rings[i].call = f->back.rings[i].err = -1;
+		.fd = -1,
+		.features = RING_FEATURES | PROTOCOL,
+		.protocol = EVERYTHING,
+		.queues = 2,
+		.slots = 32,
+		.trickle_us = TIMEOUT * 1000 / 5,
+	};
+	back_end_init(&f->back);
 	assert_int_equal(virtio_init(&f->test.device, &CLASS, 2, 0), 0);
 	driver_init(&f->driver, &f->test.device);
 	f->test.device.option = "--share /srv,tag=srv";
@@ -437,7 +118,7 @@ static void join(struct fixture *f)
 	if (!f->running)
 		return;
 	shutdown(f->back.fd, SHUT_RDWR);
-	pthread_join(f->back.thread, NULL);
+	pthread_join(f->thread, NULL);
 	f->running = false;
 }
 
@@ -449,14 +130,7 @@ static int tear_down(void **state)
 	vhost_user_release(&f->test.vu);
 	vhost_user_release(&f->test.vu);
 	join(f);
-	io_close(&f->back.fd);
-	for (size_t i = 0; i < f->back.region_count; i++)
-		close(f->back.region_fds[i]);
-	for (int i = 0; i < RINGS; i++) {
-		io_close(&f->back.rings[i].kick);
-		io_close(&f->back.rings[i].call);
-		io_close(&f->back.rings[i].err);
-	}
+	back_end_release(&f->back);
 	driver_release(&f->driver);
 	close(f->logged[0]);
 	close(f->logged[1]);
@@ -477,7 +151,7 @@ static int init(struct fixture *f)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	assert_int_equal(fcntl(pair[0], F_SETFL, O_NONBLOCK), 0);
 	f->back.fd = pair[1];
-	assert_int_equal(pthread_create(&f->back.thread, NULL, run, &f->back), 0);
+	assert_int_equal(pthread_create(&f->thread, NULL, run, &f->back), 0);
 	f->running = true;
 	code = vhost_user_init(&f->test.vu, &options, pair[0], &f->err);
 	if (code == 0) {

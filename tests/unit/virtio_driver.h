@@ -140,13 +140,22 @@ static inline uint64_t driver_put(struct virtio_driver *driver, const void *byte
 	return gpa;
 }
 
+/* From here on it drives this device, which is initialised. */
+static inline void driver_attach(struct virtio_driver *driver, struct virtio_device *device)
+{
+	driver->device = device;
+	device->mem = &driver->mem;
+	device->irq.eventfd = driver->irq;
+}
+
+/* device may be NULL when there is none without the memory: then driver_attach() it before the rest. */
 static inline void driver_init(struct virtio_driver *driver, struct virtio_device *device)
 {
 	struct range range = {DRIVER_GPA, DRIVER_MEMORY};
 	struct error err;
 	void *at;
 
-	*driver = (struct virtio_driver){.device = device, .next = DRIVER_GPA};
+	*driver = (struct virtio_driver){.next = DRIVER_GPA};
 	driver->memfd = memfd_create("guest", MFD_CLOEXEC);
 	driver->irq = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	driver_require(driver->memfd >= 0 && driver->irq >= 0);
@@ -155,8 +164,8 @@ static inline void driver_init(struct virtio_driver *driver, struct virtio_devic
 	at = mmap(driver->mem.runs[0].hva, DRIVER_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, driver->memfd,
 		  0);
 	driver_require(at == driver->mem.runs[0].hva);
-	device->mem = &driver->mem;
-	device->irq.eventfd = driver->irq;
+	if (device != NULL)
+		driver_attach(driver, device);
 }
 
 /* The device must not use the memory any more: release it first, or reset it. */
