@@ -81,12 +81,13 @@ static unsigned net_index(const struct machine *machine, const struct config_dev
 static int init_net(struct net *net, const struct machine *machine, const struct config_device *config,
 		    struct error *err)
 {
+	const struct net_memory memory = {&machine->memory, machine->shared, machine->shared_count};
 	struct net_options options = *config->net;
 
 	options.option = config->option;
 	options.tap = config->name;
 	options.index = net_index(machine, config);
-	return net_init(net, &options, &machine->memory, machine->log, err);
+	return net_init(net, &options, &memory, machine->log, err);
 }
 
 static int init_fs(struct virtio_fs *fs, const struct machine *machine, const struct config_device *config,

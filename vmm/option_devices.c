@@ -217,9 +217,6 @@ int option_net(struct options *options, const char *argument, struct error *err)
 	if (code == 0 && device.net->kind == NET_TAP && device.net->forward_count > 0)
 		code = error_set(err, EXIT_STATUS_USAGE, EINVAL,
 				 "forward= is for user networking; use --net user,forward=...");
-	if (code == 0 && device.net->kind == NET_USER && device.net->vhost != NET_VHOST_AUTO)
-		code = error_set(err, EXIT_STATUS_USAGE, EINVAL,
-				 "vhost= is about a tap; use it with --net tap=NAME, or leave it out");
 	return add_device(options, &device, code, err);
 }
 

@@ -88,8 +88,8 @@ const struct sandbox_rule SANDBOX_RULES[] = {
 	{SYS_ioctl, MAIN, WITH(NET), ONE_OF(1, NET_IOCTLS)},
 	{SYS_ioctl, MAIN, WITH(VSOCK), ONE_OF(1, VSOCK_IOCTLS)},
 	{SYS_ioctl, MAIN, WITH(BLK), ONE_OF(1, BLK_IOCTLS)},
-	{SYS_sendmsg, MAIN, WITH(SHARE), ANY}, /* vhost-user: descriptors of queues */
-	{SYS_shutdown, MAIN, WITH(SHARE), ANY},
+	{SYS_sendmsg, MAIN, WITH_PROCESS, ANY}, /* vhost-user: descriptors of queues */
+	{SYS_shutdown, MAIN, WITH_PROCESS, ANY},
 	{SYS_io_uring_register, MAIN, WITH(BLK), ONE_OF(1, UNREGISTER)},
 	{SYS_kill, MAIN, WITH_PROCESS, ONE_OF(1, ENDING_SIGNALS)},
 	{SYS_waitid, MAIN, WITH_PROCESS, ANY},

@@ -19,8 +19,8 @@ enum { RECEIVE = 0, TRANSMIT = 1, QUEUES = 2 };
 #define RING_FEATURES                                                                                                  \
 	(NET_FEATURE_MRG_RXBUF | VIRTIO_FEATURE_INDIRECT_DESC | VIRTIO_FEATURE_EVENT_IDX | VIRTIO_FEATURE_VERSION_1)
 
-/* descriptors in device.watch_fds */
-enum { WATCH_PATH, WATCH_ERROR, WATCH_OUTPUT };
+/* descriptors in device.watch_fds; the first places are vhost-user's with it */
+enum { WATCH_PATH, WATCH_ERROR, WATCH_OUTPUT = VHOST_USER_WATCH_NEXT };
 
 enum { CHILD_END_MS = 1000 };
 
@@ -116,11 +116,8 @@ static void lose_link(struct net *net)
 	struct child *child = &net->passt.child;
 	struct pollfd end = {.fd = child->pidfd, .events = POLLIN};
 
-	net_path_close(net);
 	net->link_up = false;
 	virtio_config_changed(&net->device);
-	/* frames that wait are swallowed */
-	virtio_kick_again(&net->device, TRANSMIT);
 	if (child->name != NULL) {
 		/* the process outlives its socket by a moment; once, so the loop can wait for it */
 		poll(&end, 1, CHILD_END_MS);
@@ -138,12 +135,20 @@ static void lose_link(struct net *net)
 			 net->back_end == NET_STREAM ? "other end of the socket" : "tap");
 }
 
+static void lose_path(struct net *net)
+{
+	net_path_close(net);
+	lose_link(net);
+	/* frames that wait are swallowed */
+	virtio_kick_again(&net->device, TRANSMIT);
+}
+
 static void kick(struct virtio_device *device, unsigned queue)
 {
 	struct net *net = from(device);
 
 	if ((queue == RECEIVE ? net_path_receive(net) : net_path_transmit(net)) < 0)
-		lose_link(net);
+		lose_path(net);
 }
 
 static void readable(struct virtio_device *device, int fd)
@@ -153,7 +158,7 @@ static void readable(struct virtio_device *device, int fd)
 	pthread_mutex_lock(&device->lock);
 	if (fd == device->watch_fds[WATCH_PATH]) {
 		if (net_path_ready(net) < 0)
-			lose_link(net);
+			lose_path(net);
 	} else if (fd == device->watch_fds[WATCH_OUTPUT]) {
 		hear_child(net);
 	} else if (fd == device->watch_fds[WATCH_ERROR] && vhost_failed(&net->vhost) && net->running) {
@@ -207,6 +212,47 @@ static const struct virtio_class NET_VHOST_CLASS = {
 	.readable = readable,
 };
 
+/* ---- the same by vhost-user: passt takes kicks, and moves the frames */
+
+static int vhost_user_activate(struct virtio_device *device)
+{
+	return vhost_user_start(&from(device)->vhost_user, device);
+}
+
+static void vhost_user_reset(struct virtio_device *device)
+{
+	struct net *net = from(device);
+
+	/* one that does not say that it has stopped is made to: the guest may use this memory for something else now */
+	if (vhost_user_stop(&net->vhost_user) < 0 || net->vhost_user.dead)
+		child_kill(&net->passt.child);
+}
+
+static void vhost_user_has_said(struct virtio_device *device, int fd)
+{
+	struct net *net = from(device);
+
+	if (fd != device->watch_fds[WATCH_OUTPUT])
+		vhost_user_readable(&net->vhost_user, device, fd);
+	pthread_mutex_lock(&device->lock);
+	if (fd == device->watch_fds[WATCH_OUTPUT])
+		hear_child(net);
+	else if (net->vhost_user.dead && net->link_up)
+		lose_link(net);
+	pthread_mutex_unlock(&device->lock);
+}
+
+static const struct virtio_class NET_VHOST_USER_CLASS = {
+	.name = "net",
+	.id = VIRTIO_ID_NET,
+	.config_size = CONFIG_SIZE,
+	.read_config = read_config,
+	.activate = vhost_user_activate,
+	.reset = vhost_user_reset,
+	.stop = vhost_user_reset,
+	.readable = vhost_user_has_said,
+};
+
 /* ---- making one */
 
 /* Whether vhost-net serves this tap: 1 or 0, or -errno when the user insists. */
@@ -252,6 +298,51 @@ static int open_tap(struct net *net, const struct net_options *options, const st
 	return 0;
 }
 
+/* Whether passt serves this card by vhost-user: 1 or 0, or -errno when the user insists, or passt cannot be started at all. */
+static int start_vhost_user(struct net *net, const struct net_options *options, const struct net_memory *memory,
+			    const struct log *log, struct error *err)
+{
+	const struct vhost_user_options vhost_user = {
+		.option = options->option, .peer = "passt", .log = log, .queue_count = QUEUES};
+	struct error why;
+	int fd, code;
+
+	if (options->vhost == NET_VHOST_OFF || memory->shared_count == 0)
+		return 0;
+	code = passt_start_vhost_user(&net->passt, options, log, &fd, err);
+	if (code < 0)
+		return code;
+	code = vhost_user_init(&net->vhost_user, &vhost_user, fd, &why);
+	if (code == 0)
+		code = vhost_user_set_memory(&net->vhost_user, memory->shared, memory->shared_count, &why);
+	if (code == 0) {
+		/* what it said of its start says nothing about its end */
+		child_log(&net->passt.child, log);
+		net->passt.child.last[0] = '\0';
+		return 1;
+	}
+	(void)child_ended_early(&net->passt.child, CHILD_END_MS, -code, log, &why);
+	vhost_user_release(&net->vhost_user);
+	passt_release(&net->passt);
+	log_debug(log, "%s (with vhost-user)", why.text);
+	if (options->vhost == NET_VHOST_ON)
+		return error_set(err, EXIT_STATUS_HOST, -code,
+				 "%s: this passt does not serve vhost-user; take Debian 13's or a later one, or leave "
+				 "vhost=on out (--log debug shows what it says)",
+				 options->option);
+	return 0;
+}
+
+static int start_passt(struct net *net, const struct net_options *options, const struct net_memory *memory,
+		       const struct log *log, struct error *err)
+{
+	int code = start_vhost_user(net, options, memory, log, err);
+
+	net->mtu = PASST_MTU;
+	net->back_end = code == 1 ? NET_VHOST_USER : NET_STREAM;
+	return code == 0 ? passt_start(&net->passt, options, net->mac, log, err) : code;
+}
+
 static void zero(struct net *net, const struct net_options *options)
 {
 	memset(net, 0, sizeof(*net));
@@ -264,56 +355,64 @@ static void zero(struct net *net, const struct net_options *options)
 		net_mac_default(options, net->mac);
 }
 
-static uint64_t features(const struct net *net)
-{
-	return net->back_end == NET_STREAM ? STREAM_FEATURES : TAP_FEATURES;
-}
+/* What the back end of each kind is, and can: of vhost and vhost-user, as far as they say so themselves. */
+static const struct {
+	const struct virtio_class *class;
+	uint64_t features;
+} KINDS[] = {
+	[NET_VHOST_TAP] = {&NET_VHOST_CLASS, TAP_FEATURES},
+	[NET_PLAIN_TAP] = {&NET_CLASS, TAP_FEATURES},
+	[NET_VHOST_USER] = {&NET_VHOST_USER_CLASS, TAP_FEATURES},
+	[NET_STREAM] = {&NET_CLASS, STREAM_FEATURES},
+};
 
 /* What is common to all, once the back end is there. Releases the card on failure. */
 static int finish(struct net *net, const struct net_options *options, const struct guest_mem *mem,
 		  const struct log *log, struct error *err)
 {
-	bool vhost = net->back_end == NET_VHOST_TAP;
-	int code = vhost ? 0 : net_path_init(net);
+	bool path = KINDS[net->back_end].class == &NET_CLASS;
+	int code = path ? net_path_init(net) : 0;
 
 	if (code == 0)
-		code = virtio_init(&net->device, vhost ? &NET_VHOST_CLASS : &NET_CLASS, QUEUES, features(net));
+		code = virtio_init(&net->device, KINDS[net->back_end].class, QUEUES, KINDS[net->back_end].features);
 	if (code < 0) {
 		net_release(net);
 		return error_set(err, EXIT_STATUS_HOST, -code, "%s: cannot make the card: %s", options->option,
 				 strerror(-code));
 	}
-	if (vhost)
-		net->device.offered &= net->vhost.features | ~RING_FEATURES;
 	net->device.option = options->option;
 	net->device.log = log;
 	net->device.mem = mem;
-	net->device.always_used = vhost;
-	net->device.watch_fds[WATCH_PATH] = net->epoll;
-	net->device.watch_fds[WATCH_ERROR] = vhost ? net->vhost.error_fd : -1;
+	net->device.always_used = !path;
+	if (net->back_end == NET_VHOST_TAP) {
+		net->device.offered &= net->vhost.features | ~RING_FEATURES;
+		net->device.watch_fds[WATCH_ERROR] = net->vhost.error_fd;
+	} else if (net->back_end == NET_VHOST_USER) {
+		net->device.offered &= net->vhost_user.features | CARD_FEATURES;
+		vhost_user_watch(&net->vhost_user, &net->device);
+	} else {
+		net->device.watch_fds[WATCH_PATH] = net->epoll;
+	}
 	net->device.watch_fds[WATCH_OUTPUT] = net->passt.child.name != NULL ? net->passt.child.output : -1;
 	net->link_up = true;
 	return 0;
 }
 
-int net_init(struct net *net, const struct net_options *options, const struct guest_mem *mem, const struct log *log,
+int net_init(struct net *net, const struct net_options *options, const struct net_memory *memory, const struct log *log,
 	     struct error *err)
 {
 	int code;
 
 	zero(net, options);
-	if (options->kind == NET_TAP) {
+	if (options->kind == NET_TAP)
 		code = open_tap(net, options, log, err);
-	} else {
-		net->back_end = NET_STREAM;
-		net->mtu = PASST_MTU;
-		code = passt_start(&net->passt, options, net->mac, log, err);
-	}
+	else
+		code = start_passt(net, options, memory, log, err);
 	if (code < 0) {
 		net_release(net);
 		return code;
 	}
-	return finish(net, options, mem, log, err);
+	return finish(net, options, memory->guest, log, err);
 }
 
 int net_init_stream(struct net *net, const struct net_options *options, int fd, const struct log *log,
@@ -339,6 +438,7 @@ void net_release(struct net *net)
 	net_path_release(net);
 	vhost_release(&net->vhost);
 	tap_release(&net->tap);
+	vhost_user_release(&net->vhost_user);
 	passt_release(&net->passt);
 	net->mtu = 0;
 }

@@ -7,6 +7,7 @@
 #include "devices/virtio/passt.h"
 #include "devices/virtio/tap.h"
 #include "devices/virtio/vhost.h"
+#include "devices/virtio/vhost_user.h"
 
 /* §5.1.3 */
 #define NET_FEATURE_CSUM       (UINT64_C(1) << 0)
@@ -33,11 +34,12 @@ struct net_counters {
  * A network card (virtio 1.2 §5.1) with one queue pair, connected to
  *	- a tap through the kernel's vhost-net: no frame passes through this process, all offloads;
  *	- a tap without it: the same offloads, frames go through net_path.c;
- *	- passt's socket: the checksum is left to us, and instead of segmentation there are frames of 64 KiB (VIRTIO_NET_F_MTU).
+ *	- passt by vhost-user: no frame passes through this process; instead of segmentation there are frames of 64 KiB (VIRTIO_NET_F_MTU);
+ *	- passt's socket: the same, but the checksum is left to us.
  * Offered features say what the back end can. A back end that goes away takes the link down (VIRTIO_NET_S_LINK_UP) with a line in the log; the card stays, and
- * swallows what the guest sends.
+ * swallows what the guest sends. With vhost-user it needs a reset beside that, as the rings are not known any more.
  */
-enum net_back_end { NET_VHOST_TAP, NET_PLAIN_TAP, NET_STREAM };
+enum net_back_end { NET_VHOST_TAP, NET_PLAIN_TAP, NET_VHOST_USER, NET_STREAM };
 
 struct net {
 	struct virtio_device device; /* first; its lock guards the rest */
@@ -48,24 +50,33 @@ struct net {
 	struct tap tap;
 	struct vhost vhost;
 	struct passt passt;
+	struct vhost_user vhost_user;
 	bool running; /* between activate and reset */
 	/* net_path.c */
-	int epoll;                /* watches tap or socket; -1 with vhost */
+	int epoll;                /* watches tap or socket; -1 with vhost and vhost-user */
 	bool wants_in, wants_out; /* what it watches for */
 	bool out_full;            /* the back end takes nothing now; transmission goes on when it does */
 	uint8_t *held;            /* NET_PLAIN_TAP: header and frame that were read and have no room yet */
 	size_t held_size;         /* 0: none */
-	/* of frames to the guest, and from it; with vhost they are not seen here */
+	/* of frames to the guest, and from it; with vhost and vhost-user they are not seen here */
 	struct net_counters received, sent;
 	struct virtq_chain chain; /* scratch */
 };
 
+/* What a back end is given of the machine; all of it is borrowed, and outlives the card. */
+struct net_memory {
+	const struct guest_mem *guest; /* may be NULL without the kernel's vhost-net */
+	/* for a process of its own: RAM first. Without any, passt gets a stream */
+	const struct vhost_user_region *shared;
+	size_t shared_count;
+};
+
 /*
- * Opens the back end, starts passt. mem holds the guest's whole memory by now (vhost-net is told of it here, so that an error is one before the guest starts) and
- * outlives the card, as log does; both may be NULL in tests. EXIT_STATUS_HOST or EXIT_STATUS_CONFIG with one line; nothing is left behind. Main
- * thread, before the first vcpu runs; the card must not move afterwards.
+ * Opens the back end, starts passt. The memory is the guest's whole memory by now: vhost-net and passt are told of it here, so that an error is one before the
+ * guest starts. log outlives the card, and may be NULL when nothing is shared. EXIT_STATUS_HOST or EXIT_STATUS_CONFIG with one line; nothing is left behind.
+ * Main thread, before the first vcpu runs; the card must not move afterwards.
  */
-int net_init(struct net *net, const struct net_options *options, const struct guest_mem *mem, const struct log *log,
+int net_init(struct net *net, const struct net_options *options, const struct net_memory *memory, const struct log *log,
 	     struct error *err);
 
 /*

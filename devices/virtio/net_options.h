@@ -13,7 +13,7 @@
 /*
  * What a network card is made from, and how a person writes it:
  *	--net tap=tap0[,mac=52:54:00:12:34:56][,vhost=on|off]
- *	--net user[,mac=...][,forward=tcp:8080:80+udp:5353:53+tcp:0.0.0.0:2222:22]
+ *	--net user[,mac=...][,vhost=on|off][,forward=tcp:8080:80+udp:5353:53+tcp:0.0.0.0:2222:22]
  * Pure: nothing here looks at the host but net_mac_default().
  */
 enum { NET_MAC_SIZE = 6, NET_FORWARDS_MAX = 64, NET_TAP_NAME_MAX = 15 };
@@ -23,6 +23,7 @@ enum net_kind {
 	NET_USER /* through passt, a process without privileges */
 };
 
+/* Whether frames go past this process: through the kernel's vhost-net with a tap, through passt's vhost-user with user networking. */
 enum net_vhost { NET_VHOST_AUTO, NET_VHOST_ON, NET_VHOST_OFF };
 
 /*
@@ -39,7 +40,7 @@ struct net_options {
 	const char *option; /* "--net tap=tap0", for messages; outlives the device */
 	enum net_kind kind;
 	const char *tap;      /* NET_TAP: the interface's name; borrowed until net_init() returns */
-	enum net_vhost vhost; /* NET_TAP: ON refuses to run without, AUTO falls back */
+	enum net_vhost vhost; /* ON refuses to run without, AUTO falls back */
 	const char *passt;    /* NET_USER: the program's path; NULL searches $PATH */
 	unsigned index;       /* which of the machine's cards this is, from 0: makes default MACs differ */
 	bool has_mac;         /* else net_mac_default() */

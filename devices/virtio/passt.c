@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
@@ -155,7 +156,7 @@ static void add(struct arguments *arguments, const char *text)
 }
 
 static void make_arguments(struct arguments *arguments, const char *program, const struct net_options *options,
-			   bool offline)
+			   bool offline, bool vhost_user)
 {
 	static const char *const common[] = {"--foreground", "--quiet", "--fd", "3", "--mtu", "65520"};
 	/* -M: the loopback interface has no address of its own that a guest could send to */
@@ -168,6 +169,8 @@ static void make_arguments(struct arguments *arguments, const char *program, con
 	add(arguments, program);
 	for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
 		add(arguments, common[i]);
+	if (vhost_user)
+		add(arguments, "--vhost-user");
 	for (size_t i = 0; offline && i < sizeof(lonely) / sizeof(lonely[0]); i++)
 		add(arguments, lonely[i]);
 	for (size_t i = 0; i < options->forward_count; i++) {
@@ -261,12 +264,13 @@ static int wait_until_it_answers(struct passt *passt, const char *option, const 
 			 START_MS / 1000, passt->child.last[0] != '\0' ? "; it said: " : "", passt->child.last);
 }
 
-int passt_start(struct passt *passt, const struct net_options *options, const uint8_t mac[NET_MAC_SIZE],
-		const struct log *log, struct error *err)
+/* The process, which may not serve yet; *fd is our end of its socket. */
+static int launch(struct passt *passt, const struct net_options *options, bool vhost_user, const struct log *log,
+		  int *fd, struct error *err)
 {
 	struct child_options child = {.name = "passt", .option = options->option, .fd_count = 1};
-	int pair[2] = {-1, -1}, code = 0;
 	bool offline = !has_default_route();
+	int pair[2] = {-1, -1}, code;
 	struct arguments arguments;
 	char program[4096];
 
@@ -281,26 +285,45 @@ int passt_start(struct passt *passt, const struct net_options *options, const ui
 			 "%s: the host has no default route: the guest gets " PASST_OFFLINE_GUEST
 			 " and reaches this host only",
 			 options->option);
-	make_arguments(&arguments, program, options, offline);
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return error_set(err, EXIT_STATUS_HOST, errno, "%s: cannot make a socket: %s", options->option,
-				 strerror(errno));
+	make_arguments(&arguments, program, options, offline, vhost_user);
 	child.argv = arguments.argv;
 	child.fds = &pair[1];
-	code = net_stream_init(&passt->stream, pair[0]);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 || fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0)
+		code = error_set(err, EXIT_STATUS_HOST, errno, "%s: cannot make a socket: %s", options->option,
+				 strerror(errno));
+	else
+		code = child_start(&passt->child, &child, err);
+	io_close(&pair[1]);
+	if (code < 0)
+		io_close(&pair[0]);
+	*fd = pair[0];
+	return code;
+}
+
+int passt_start(struct passt *passt, const struct net_options *options, const uint8_t mac[NET_MAC_SIZE],
+		const struct log *log, struct error *err)
+{
+	int fd, code = launch(passt, options, false, log, &fd, err);
+
+	if (code < 0)
+		return code;
+	code = net_stream_init(&passt->stream, fd);
 	if (code < 0)
 		error_set(err, EXIT_STATUS_HOST, -code, "%s: cannot set up a socket: %s", options->option,
 			  strerror(-code));
 	else
-		code = child_start(&passt->child, &child, err);
-	io_close(&pair[1]);
-	if (code == 0)
 		code = wait_until_it_answers(passt, options->option, mac, log, err);
 	/* what it said of its start says nothing about its end */
 	passt->child.last[0] = '\0';
 	if (code < 0)
 		passt_release(passt);
 	return code;
+}
+
+int passt_start_vhost_user(struct passt *passt, const struct net_options *options, const struct log *log, int *fd,
+			   struct error *err)
+{
+	return launch(passt, options, true, log, fd, err);
 }
 
 void passt_release(struct passt *passt)

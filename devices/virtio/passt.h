@@ -12,6 +12,9 @@
  * would parse the guest's packets in this process. It gives the guest the host's own addresses by DHCP, DHCPv6 and NDP; the guest reaches the host itself as
  * its gateway.
  *
+ * Frames go between it and the guest in one of two ways. By vhost-user, passt takes them from the guest's memory and puts them there itself: passt has that
+ * since the end of 2024. By a stream socket, each behind its length, every passt takes them from this process, which copies them.
+ *
  * passt wants an interface with a default route. On a host without one it is given the loopback interface and the addresses below: the guest then
  * reaches this host, and forwards work.
  */
@@ -22,15 +25,22 @@ enum { PASST_MTU = 65520 }; /* what it tells the guest too: large frames do what
 
 struct passt {
 	struct child child;
-	struct net_stream stream;
+	struct net_stream stream; /* descriptor -1 with vhost-user */
 };
 
 /*
- * Starts it and waits until it answers (5 s at most). mac is the guest's. EXIT_STATUS_HOST with one line, nothing left behind: -ENOENT without the program
- * (package passt), -EADDRINUSE or -EACCES for a port of a forward, or what passt itself said. Main thread; options and their texts outlive the value.
+ * Starts it with a stream and waits until it answers (5 s at most). mac is the guest's. EXIT_STATUS_HOST with one line, nothing left behind: -ENOENT without the
+ * program (package passt), -EADDRINUSE or -EACCES for a port of a forward, or what passt itself said. Main thread; options and their texts outlive the value.
  */
 int passt_start(struct passt *passt, const struct net_options *options, const uint8_t mac[NET_MAC_SIZE],
 		const struct log *log, struct error *err);
+
+/*
+ * The same with vhost-user; *fd is this end of its socket, the caller's, and the first answer that comes there says that it is up. One that has no vhost-user
+ * ends by itself at once. Main thread.
+ */
+int passt_start_vhost_user(struct passt *passt, const struct net_options *options, const struct log *log, int *fd,
+			   struct error *err);
 
 /* Finds passt in $PATH; -ENOENT. */
 int passt_find(char *path, size_t size);

@@ -582,7 +582,8 @@ int vhost_user_start(struct vhost_user *vu, struct virtio_device *device)
 	int code;
 
 	begin(vu);
-	code = set_u64(vu, SET_FEATURES, device->accepted | protocol_features);
+	/* what it does not know of is about the configuration, and that is ours */
+	code = set_u64(vu, SET_FEATURES, (device->accepted & vu->features) | protocol_features);
 	for (unsigned i = 0; code == 0 && i < device->queue_count; i++) {
 		if (device->queues[i].ready)
 			code = start_ring(vu, device, i);

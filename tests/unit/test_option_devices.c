@@ -36,9 +36,10 @@ static void refused(const char *line, const char *message)
 
 static void every_key_is_entered(void **state)
 {
-	char line[] = "--blk disk.img,ro=on,id=a --blk path=b.img --net tap=tap0,mac=52:54:00:00:00:01,vhost=off "
-		      "--net user,forward=tcp:8080:80+udp:53:53 --share /srv,tag=srv,ro=on --share socket=/run/s,tag=t "
-		      "--vsock 7 --port name=p,in=i,out=o --port q,socket=s --rng off";
+	char line[] =
+		"--blk disk.img,ro=on,id=a --blk path=b.img --net tap=tap0,mac=52:54:00:00:00:01,vhost=off "
+		"--net user,vhost=on,forward=tcp:8080:80+udp:53:53 --share /srv,tag=srv,ro=on --share socket=/run/s,tag=t "
+		"--vsock 7 --port name=p,in=i,out=o --port q,socket=s --rng off";
 	struct options options;
 	const struct config_device *device;
 	struct error err;
@@ -61,7 +62,7 @@ static void every_key_is_entered(void **state)
 	assert_true(device[2].net->has_mac);
 	assert_int_equal(device[2].net->mac[5], 1);
 	assert_int_equal(device[2].net->vhost, NET_VHOST_OFF);
-	assert_int_equal(device[3].net->vhost, NET_VHOST_AUTO);
+	assert_int_equal(device[3].net->vhost, NET_VHOST_ON);
 	assert_int_equal(device[3].net->kind, NET_USER);
 	assert_int_equal(device[3].net->forward_count, 2);
 	assert_true(device[3].net->forwards[1].udp);
@@ -88,8 +89,6 @@ static void what_is_wrong_is_named(void **state)
 	refused("--net bridge", "--net bridge: 'bridge' is no network (column 1); use user or tap=NAME");
 	refused("--net tap=t,forward=tcp:1:2",
 		"--net tap=t,forward=tcp:1:2: forward= is for user networking; use --net user,forward=...");
-	refused("--net user,vhost=on",
-		"--net user,vhost=on: vhost= is about a tap; use it with --net tap=NAME, or leave it out");
 	refused("--net tap=t,vhost=yes", "--net tap=t,vhost=yes: 'yes' is neither on nor off (column 13)");
 	refused("--share /srv", "--share /srv: tag is missing; add tag=NAME, by which the guest mounts it");
 	refused("--share tag=t",

@@ -13,6 +13,8 @@
 
 #define ALL_OF_TAP UINT64_C(0x1ffab)
 
+static const struct net_memory NO_MEMORY;
+
 static int enter_namespace(void **state)
 {
 	(void)state;
@@ -46,7 +48,7 @@ static struct card *card_new(uint64_t features)
 	struct error err = {0};
 
 	assert_non_null(card);
-	if (net_init(&card->net, &options, NULL, NULL, &err) < 0)
+	if (net_init(&card->net, &options, &NO_MEMORY, NULL, &err) < 0)
 		fail_msg("%s", err.text);
 	card->wire = open_wire();
 	driver_init(&card->driver, &card->net.device);
@@ -203,7 +205,7 @@ static void expect_error(const char *name, int code, const char *text)
 	struct error err = {0};
 	struct net net;
 
-	assert_int_equal(net_init(&net, &options, NULL, NULL, &err), code);
+	assert_int_equal(net_init(&net, &options, &NO_MEMORY, NULL, &err), code);
 	print_message("%s\n", err.text);
 	assert_non_null(strstr(err.text, text));
 	net_release(&net);
@@ -226,7 +228,7 @@ static void test_errors(void **state)
 	card_free(card);
 	if (access("/dev/vhost-net", F_OK) < 0) {
 		options.vhost = NET_VHOST_ON;
-		assert_int_equal(net_init(&net, &options, NULL, NULL, &err), -ENOENT);
+		assert_int_equal(net_init(&net, &options, &NO_MEMORY, NULL, &err), -ENOENT);
 		print_message("%s\n", err.text);
 		assert_non_null(strstr(err.text, "modprobe vhost_net"));
 	}
@@ -237,7 +239,7 @@ static void test_errors(void **state)
 		if (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0)
 			_exit(3);
 		/* Debian lets everybody open /dev/net/tun, others do not */
-		code = net_init(&net, &options, NULL, NULL, &err);
+		code = net_init(&net, &options, &NO_MEMORY, NULL, &err);
 		if (code != -EACCES && code != -EPERM)
 			_exit(4);
 		if (strstr(err.text, code == -EPERM ? "belongs to another user" : "no permission for /dev/net/tun") ==

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* User networking with the real passt: what it needs, what it answers, how it ends. Skipped, and said so, where passt is not installed. */
+/*
+ * User networking with the real passt: what it needs, what it answers, how it ends; skipped, and said so, where passt is not installed. And with one that is this
+ * program again (pretend()), for vhost-user, which the passt of Debian 12 does not have.
+ */
 #include "tests/unit/unit.h"
 
 #include <arpa/inet.h>
@@ -12,20 +15,30 @@
 #include <unistd.h>
 
 #include "devices/virtio/net.h"
-#include "tests/unit/virtio_driver.h"
+#include "tests/unit/vhost_user_back_end.h"
 
 enum { RX = 0, TX = 1, HEADER = NET_HEADER_SIZE, QUEUE = 16, FRAME = 2048 };
 
 static const uint8_t MAC[NET_MAC_SIZE] = {0x52, 0x54, 0, 1, 2, 3};
 
-static bool have_passt(void)
+/* The two ways of frames: the state of a test that runs with each. */
+static enum net_vhost by_stream = NET_VHOST_OFF, by_vhost_user = NET_VHOST_ON;
+
+static bool have_passt(enum net_vhost vhost)
 {
-	return system("command -v passt >/dev/null 2>&1") == 0;
+	/* as vhost-user.rst has it of every back end, "Backend program conventions" */
+	const char *command = vhost == NET_VHOST_ON ? "passt --print-capabilities >/dev/null 2>&1"
+						    : "command -v passt >/dev/null 2>&1";
+
+	if (system(command) == 0)
+		return true;
+	print_message("SKIPPED: there is no passt%s\n", vhost == NET_VHOST_ON ? " with vhost-user" : "");
+	return false;
 }
 
-static struct net_options user_options(void)
+static struct net_options user_options(enum net_vhost vhost)
 {
-	struct net_options options = {.option = "--net user", .kind = NET_USER, .has_mac = true};
+	struct net_options options = {.option = "--net user", .kind = NET_USER, .has_mac = true, .vhost = vhost};
 
 	memcpy(options.mac, MAC, sizeof(MAC));
 	return options;
@@ -41,6 +54,8 @@ static void add_forward(struct net_options *options, const char *text)
 struct guest {
 	struct net net;
 	struct virtio_driver driver;
+	struct vhost_user_region region;
+	struct log log;
 	uint64_t rx_gpa[QUEUE];
 };
 
@@ -57,14 +72,23 @@ static void give(struct guest *guest)
 static struct guest *guest_new(const struct net_options *options)
 {
 	struct guest *guest = calloc(1, sizeof(*guest));
+	struct net_memory memory;
 	struct error err = {0};
 	int code;
 
 	assert_non_null(guest);
-	code = net_init(&guest->net, options, NULL, NULL, &err);
+	driver_init(&guest->driver, NULL);
+	guest->region = (struct vhost_user_region){.gpa = DRIVER_GPA,
+						   .size = DRIVER_MEMORY,
+						   .fd = guest->driver.memfd,
+						   .hva = guest->driver.mem.runs[0].hva,
+						   .id = "ram0"};
+	memory = (struct net_memory){&guest->driver.mem, &guest->region, 1};
+	guest->log = (struct log){.level = LOG_WARN, .fd = STDERR_FILENO};
+	code = net_init(&guest->net, options, &memory, &guest->log, &err);
 	if (code < 0)
 		fail_msg("%s", err.text);
-	driver_init(&guest->driver, &guest->net.device);
+	driver_attach(&guest->driver, &guest->net.device);
 	assert_true(driver_start(&guest->driver, DRIVER_ALL_FEATURES, QUEUE));
 	for (unsigned i = 0; i < QUEUE; i++)
 		give(guest);
@@ -168,15 +192,15 @@ static void dhcp(struct guest *guest, uint8_t address[4], uint8_t gateway[4])
 
 static void test_arp_and_dhcp(void **state)
 {
-	struct net_options options = user_options();
+	const enum net_vhost *vhost = *state;
+	struct net_options options = user_options(*vhost);
 	static const uint8_t asked[4] = {10, 1, 2, 3};
 	uint8_t arp[42] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, address[4], gateway[4];
 	struct guest *guest;
 	const uint8_t *answer;
 	size_t size;
 
-	(void)state;
-	if (!have_passt())
+	if (!have_passt(*vhost))
 		skip();
 	guest = guest_new(&options);
 	memcpy(arp + 6, MAC, 6);
@@ -213,7 +237,8 @@ static int bound_socket(int type, uint16_t *port)
 /* A datagram and a connection to ports of the host arrive at the guest's ports. */
 static void test_forward(void **state)
 {
-	struct net_options options = user_options();
+	const enum net_vhost *vhost = *state;
+	struct net_options options = user_options(*vhost);
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
 	uint8_t address[4], gateway[4];
 	uint16_t udp_port, tcp_port;
@@ -223,8 +248,7 @@ static void test_forward(void **state)
 	size_t size;
 	int fd;
 
-	(void)state;
-	if (!have_passt())
+	if (!have_passt(*vhost))
 		skip();
 	close(bound_socket(SOCK_DGRAM, &udp_port));
 	close(bound_socket(SOCK_STREAM, &tcp_port));
@@ -255,10 +279,11 @@ static void test_forward(void **state)
 
 static void expect_error(const struct net_options *options, int code, const char *text)
 {
+	static const struct net_memory NO_MEMORY;
 	struct error err = {0};
 	struct net net;
 
-	assert_int_equal(net_init(&net, options, NULL, NULL, &err), code);
+	assert_int_equal(net_init(&net, options, &NO_MEMORY, NULL, &err), code);
 	print_message("%s\n", err.text);
 	assert_non_null(strstr(err.text, text));
 	assert_int_equal(err.status, EXIT_STATUS_HOST);
@@ -267,7 +292,7 @@ static void expect_error(const struct net_options *options, int code, const char
 
 static void test_errors(void **state)
 {
-	struct net_options options = user_options();
+	struct net_options options = user_options(NET_VHOST_AUTO);
 	char text[64], *path = strdup(getenv("PATH"));
 	uint16_t port;
 	int fd = bound_socket(SOCK_DGRAM, &port);
@@ -278,11 +303,11 @@ static void test_errors(void **state)
 	options.passt = "/bin/true";
 	expect_error(&options, -EADDRINUSE, "is in use");
 	close(fd);
-	options = user_options();
+	options = user_options(NET_VHOST_AUTO);
 	options.passt = "/bin/true";
 	add_forward(&options, "tcp:192.0.2.77:8080:80");
 	expect_error(&options, -EADDRNOTAVAIL, "no address 192.0.2.77");
-	options = user_options();
+	options = user_options(NET_VHOST_AUTO);
 	options.passt = "/nonexistent/passt";
 	expect_error(&options, -ENOENT, "cannot start /nonexistent/passt");
 	/* it ends without a word, and with one */
@@ -297,42 +322,51 @@ static void test_errors(void **state)
 	free(path);
 }
 
-/* passt is killed: link down, the card lives, no process is left. */
-static void test_killed(void **state)
+/* The guest sees that its link is down, and no process is left. */
+static void kill_passt(struct guest *guest)
 {
-	struct net_options options = user_options();
-	uint8_t status, frame[64] = {0};
-	struct guest *guest;
-	pid_t pid;
+	pid_t pid = guest->net.passt.child.pid;
+	uint8_t status;
 
-	(void)state;
-	if (!have_passt())
-		skip();
-	guest = guest_new(&options);
 	driver_work(&guest->driver, 10);
 	driver_wait_interrupt(&guest->driver, 0);
-	pid = guest->net.passt.child.pid;
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	for (unsigned i = 0; i < 100 && guest->net.link_up; i++)
 		driver_work_once(&guest->driver, 20);
 	driver_read_config(&guest->driver, 6, &status, 1);
 	assert_int_equal(status, 0);
 	assert_int_not_equal(driver_wait_interrupt(&guest->driver, 0) & 2, 0);
+	assert_int_equal(driver_needs_reset(&guest->driver), guest->net.back_end == NET_VHOST_USER);
+	assert_int_equal(kill(pid, 0), -1);
+}
+
+/* The card lives on. */
+static void test_killed(void **state)
+{
+	const enum net_vhost *vhost = *state;
+	struct net_options options = user_options(*vhost);
+	uint8_t frame[64] = {0};
+	struct guest *guest;
+
+	if (!have_passt(*vhost))
+		skip();
+	guest = guest_new(&options);
+	kill_passt(guest);
 	guest_send(guest, frame, sizeof(frame));
 	driver_work(&guest->driver, 10);
-	assert_true(driver_take(&guest->driver, TX, NULL) >= 0);
-	assert_int_equal(kill(pid, 0), -1);
+	/* with vhost-user nobody is there who could take it */
+	assert_int_equal(driver_take(&guest->driver, TX, NULL) >= 0, *vhost == NET_VHOST_OFF);
 	guest_free(guest);
 }
 
 static void test_ends_with_the_card(void **state)
 {
-	struct net_options options = user_options();
+	const enum net_vhost *vhost = *state;
+	struct net_options options = user_options(*vhost);
 	struct guest *guest;
 	pid_t pid;
 
-	(void)state;
-	if (!have_passt())
+	if (!have_passt(*vhost))
 		skip();
 	guest = guest_new(&options);
 	pid = guest->net.passt.child.pid;
@@ -346,12 +380,12 @@ static void test_offline(void **state)
 {
 	static const uint8_t expected[4] = {10, 0, 2, 15}, expected_gateway[4] = {10, 0, 2, 2};
 	int old = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	struct net_options options = user_options();
+	const enum net_vhost *vhost = *state;
+	struct net_options options = user_options(*vhost);
 	uint8_t address[4], gateway[4];
 	struct guest *guest;
 
-	(void)state;
-	if (!have_passt() || unshare(CLONE_NEWNET) < 0) {
+	if (!have_passt(*vhost) || unshare(CLONE_NEWNET) < 0) {
 		close(old);
 		skip();
 	}
@@ -365,16 +399,219 @@ static void test_offline(void **state)
 	close(old);
 }
 
-int main(void)
+/* ---- a passt that is this program */
+
+#define PRETENDED_FEATURES (VIRTIO_FEATURE_VERSION_1 | NET_FEATURE_MRG_RXBUF | PROTOCOL)
+
+/* A descriptor of a ring, and where its buffer is. */
+struct entry {
+	uint64_t gpa;
+	uint32_t size;
+	uint16_t flags, next;
+};
+
+/* The memory that the front end has named by its own address, and by the guest's. */
+static uint8_t *at_user(const struct back_end *b, uint8_t *memory, uint64_t user)
+{
+	return memory + (user - b->regions[0].user);
+}
+
+/* The next available buffer of a ring; NULL when there is none. */
+static uint8_t *next_buffer(const struct back_end *b, uint8_t *memory, unsigned index, struct entry *entry,
+			    uint16_t *head)
+{
+	const struct ring *ring = &b->rings[index];
+	const volatile uint16_t *available = (uint16_t *)(void *)at_user(b, memory, ring->available);
+	const volatile uint16_t *used = (uint16_t *)(void *)at_user(b, memory, ring->used);
+
+	if (!ring->running || ring->enabled == 0 || available[1] == used[1])
+		return NULL;
+	*head = available[2 + used[1] % ring->number];
+	memcpy(entry, at_user(b, memory, ring->descriptors) + sizeof(*entry) * *head, sizeof(*entry));
+	return memory + (entry->gpa - b->regions[0].gpa);
+}
+
+static void put_used(const struct back_end *b, uint8_t *memory, unsigned index, uint16_t head, uint32_t size)
+{
+	const struct ring *ring = &b->rings[index];
+	volatile uint16_t *used = (uint16_t *)(void *)at_user(b, memory, ring->used);
+	uint32_t element[2] = {head, size};
+	uint64_t one = 1;
+
+	memcpy(at_user(b, memory, ring->used) + 4 + (size_t)(used[1] % ring->number) * 8, element, sizeof(element));
+	atomic_thread_fence(memory_order_seq_cst);
+	used[1]++;
+	(void)!write(ring->call, &one, sizeof(one));
+}
+
+/* Sends each frame back to where it came from. */
+static void echo(const struct back_end *b, uint8_t *memory)
+{
+	struct entry out, in;
+	uint16_t out_head, in_head;
+	const uint8_t *frame;
+	uint8_t *room;
+
+	while ((frame = next_buffer(b, memory, TX, &out, &out_head)) != NULL &&
+	       (room = next_buffer(b, memory, RX, &in, &in_head)) != NULL) {
+		driver_require(out.size <= in.size && out.flags == 0 && in.flags == DRIVER_DESC_WRITE);
+		memcpy(room, frame, out.size);
+		put_used(b, memory, RX, in_head, out.size);
+		put_used(b, memory, TX, out_head, 0);
+	}
+}
+
+static int pretend_vhost_user(void)
+{
+	struct back_end b = {.fd = 3, .features = PRETENDED_FEATURES, .protocol = REPLY_ACK};
+	uint8_t *memory = NULL;
+
+	back_end_init(&b);
+	for (;;) {
+		struct pollfd wait[] = {{b.fd, POLLIN, 0},
+					{b.rings[TX].enabled != 0 ? b.rings[TX].kick : -1, POLLIN, 0}};
+		uint64_t count;
+
+		poll(wait, 2, -1);
+		if (wait[0].revents != 0 && !back_end_answer(&b))
+			return 0;
+		/* the features are those that it has offered */
+		driver_require((b.accepted & ~PRETENDED_FEATURES) == 0);
+		if (memory == NULL && b.region_count == 1)
+			memory = mmap(NULL, b.regions[0].size, PROT_READ | PROT_WRITE, MAP_SHARED, b.region_fds[0],
+				      (off_t)b.regions[0].offset);
+		driver_require(memory != MAP_FAILED);
+		if (wait[1].revents != 0 && read(b.rings[TX].kick, &count, sizeof(count)) > 0)
+			echo(&b, memory);
+	}
+}
+
+/* One without vhost-user answers ARP, as the card asks it whether it is up. */
+static int pretend_stream(void)
+{
+	uint8_t message[4 + 42];
+
+	while (recv(3, message, sizeof(message), MSG_WAITALL) == (ssize_t)sizeof(message)) {
+		message[4 + 21] = 2;
+		if (send(3, message, sizeof(message), MSG_NOSIGNAL) != (ssize_t)sizeof(message))
+			return 1;
+	}
+	return 0;
+}
+
+/* As passt, when it is started as one. $PRETEND says of which kind. */
+static int pretend(int argc, char *const *argv)
+{
+	bool vhost_user = false;
+
+	for (int i = 1; i < argc; i++)
+		vhost_user |= strcmp(argv[i], "--vhost-user") == 0;
+	if (!vhost_user)
+		return pretend_stream();
+	if (strcmp(getenv("PRETEND"), "new") == 0)
+		return pretend_vhost_user();
+	fprintf(stderr, "passt: unrecognized option '--vhost-user'\nUsage: passt [OPTION]...\n");
+	return 1;
+}
+
+static struct net_options pretended_options(const char *kind, enum net_vhost vhost)
+{
+	struct net_options options = user_options(vhost);
+
+	setenv("PRETEND", kind, 1);
+	options.passt = "/proc/self/exe";
+	return options;
+}
+
+static void send_and_receive(struct guest *guest, uint8_t first)
+{
+	uint8_t frame[1500];
+	const uint8_t *back;
+	size_t size;
+
+	for (size_t i = 0; i < sizeof(frame); i++)
+		frame[i] = (uint8_t)(first + i);
+	put_u16(frame + 12, 0x88b5); /* IEEE 802: for experiments */
+	guest_send(guest, frame, sizeof(frame));
+	back = guest_receive(guest, 0x88b5, 0, &size);
+	assert_non_null(back);
+	assert_int_equal(size, sizeof(frame));
+	assert_memory_equal(back, frame, sizeof(frame));
+	assert_true(driver_take(&guest->driver, TX, NULL) >= 0);
+}
+
+static void test_vhost_user(void **state)
+{
+	struct net_options options = pretended_options("new", NET_VHOST_AUTO);
+	struct guest *guest = guest_new(&options);
+	uint8_t mtu[2];
+
+	(void)state;
+	assert_int_equal(guest->net.back_end, NET_VHOST_USER);
+	/* what passt can with rings and frames, and what the configuration is about */
+	assert_int_equal(guest->net.device.offered, VIRTIO_FEATURE_VERSION_1 | NET_FEATURE_MRG_RXBUF | NET_FEATURE_MAC |
+							    NET_FEATURE_STATUS | NET_FEATURE_MTU);
+	driver_read_config(&guest->driver, 10, mtu, sizeof(mtu));
+	assert_int_equal(mtu[0] | mtu[1] << 8, PASST_MTU);
+	for (uint8_t i = 0; i < 3 * QUEUE; i++)
+		send_and_receive(guest, i);
+	/* another driver, as after a restart of the guest */
+	assert_true(driver_start(&guest->driver, DRIVER_ALL_FEATURES, QUEUE));
+	for (unsigned i = 0; i < QUEUE; i++)
+		give(guest);
+	for (uint8_t i = 0; i < 3 * QUEUE; i++)
+		send_and_receive(guest, i);
+	kill_passt(guest);
+	/* which does not bring it back */
+	assert_true(!driver_start(&guest->driver, DRIVER_ALL_FEATURES, QUEUE) || driver_needs_reset(&guest->driver));
+	guest_free(guest);
+}
+
+/* A passt that does not know it gets a stream, unless the user insists. */
+static void test_without_vhost_user(void **state)
+{
+	struct net_options options = pretended_options("old", NET_VHOST_AUTO);
+	struct log log = {.level = LOG_ERROR, .fd = STDERR_FILENO};
+	struct guest *guest = guest_new(&options);
+	struct net_memory memory = {&guest->driver.mem, &guest->region, 1};
+	struct error err = {0};
+	struct net net;
+
+	(void)state;
+	assert_int_equal(guest->net.back_end, NET_STREAM);
+	options.vhost = NET_VHOST_ON;
+	assert_int_equal(net_init(&net, &options, &memory, &log, &err), -ENOTCONN);
+	assert_string_equal(
+		err.text, "--net user: this passt does not serve vhost-user; take Debian 13's or a later one, or leave "
+			  "vhost=on out (--log debug shows what it says)");
+	assert_int_equal(err.status, EXIT_STATUS_HOST);
+	guest_free(guest);
+	/* and one that does know it still gets a stream when the user wants that */
+	options = pretended_options("new", NET_VHOST_OFF);
+	guest = guest_new(&options);
+	assert_int_equal(guest->net.back_end, NET_STREAM);
+	guest_free(guest);
+}
+
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_arp_and_dhcp),
-		cmocka_unit_test(test_forward),
-		cmocka_unit_test(test_killed),
-		cmocka_unit_test(test_ends_with_the_card),
-		cmocka_unit_test(test_offline),
+		cmocka_unit_test(test_vhost_user),
+		cmocka_unit_test(test_without_vhost_user),
+		cmocka_unit_test_prestate(test_arp_and_dhcp, &by_stream),
+		cmocka_unit_test_prestate(test_arp_and_dhcp, &by_vhost_user),
+		cmocka_unit_test_prestate(test_forward, &by_stream),
+		cmocka_unit_test_prestate(test_forward, &by_vhost_user),
+		cmocka_unit_test_prestate(test_killed, &by_stream),
+		cmocka_unit_test_prestate(test_killed, &by_vhost_user),
+		cmocka_unit_test_prestate(test_ends_with_the_card, &by_stream),
+		cmocka_unit_test_prestate(test_ends_with_the_card, &by_vhost_user),
+		cmocka_unit_test_prestate(test_offline, &by_stream),
+		cmocka_unit_test_prestate(test_offline, &by_vhost_user),
 	};
 
+	if (argc > 1)
+		return pretend(argc, argv);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

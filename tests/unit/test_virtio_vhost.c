@@ -196,6 +196,7 @@ int __wrap_ioctl(int fd, unsigned long request, void *argument)
 
 static struct guest_mem_run RUN = {.gpa = {0x100000, 0x1000000}};
 static const struct guest_mem MEM = {.runs = &RUN, .count = 1, .capacity = 1};
+static const struct net_memory NET_MEMORY = {.guest = &MEM};
 static const struct vsock_options VSOCK = {.option = "--vsock cid=42", .cid = 42};
 
 static struct net_options tap_options(void)
@@ -379,7 +380,7 @@ static void test_net(void **state)
 
 	(void)state;
 	kernel_reset();
-	assert_int_equal(net_init(net, &options, &MEM, NULL, &err), 0);
+	assert_int_equal(net_init(net, &options, &NET_MEMORY, NULL, &err), 0);
 	assert_int_equal(net->back_end, NET_VHOST_TAP);
 	assert_false(kernel.owner);
 	assert_int_equal(begin(&net->device, &err), 0);
@@ -426,18 +427,18 @@ static void test_old_kernel(void **state)
 	fds = count_fds();
 	kernel_reset();
 	kernel.offered &= ~VIRTIO_FEATURE_VERSION_1;
-	assert_int_equal(net_init(net, &options, &MEM, NULL, &err), -ENOTSUP);
+	assert_int_equal(net_init(net, &options, &NET_MEMORY, NULL, &err), -ENOTSUP);
 	assert_int_equal(count_fds(), fds);
 	kernel_reset();
 	kernel.offered &= ~VIRTIO_FEATURE_EVENT_IDX;
-	assert_int_equal(net_init(net, &options, &MEM, NULL, &err), 0);
+	assert_int_equal(net_init(net, &options, &NET_MEMORY, NULL, &err), 0);
 	assert_int_equal(net->device.offered & VIRTIO_FEATURE_EVENT_IDX, 0);
 	net_release(net);
 	/* AUTO falls back */
 	kernel_reset();
 	kernel.open_error = ENOENT;
 	options.vhost = NET_VHOST_AUTO;
-	assert_int_equal(net_init(net, &options, &MEM, NULL, &err), 0);
+	assert_int_equal(net_init(net, &options, &NET_MEMORY, NULL, &err), 0);
 	assert_int_equal(net->back_end, NET_PLAIN_TAP);
 	net_release(net);
 	assert_int_equal(count_fds(), fds);
@@ -461,7 +462,7 @@ static void test_fail_nth(void **state)
 		kernel_reset();
 		kernel.fail_nth = nth;
 		kernel.fail_with = EIO;
-		if (net_init(net, &options, &MEM, NULL, &err) < 0) {
+		if (net_init(net, &options, &NET_MEMORY, NULL, &err) < 0) {
 			failures++;
 			assert_int_equal(count_fds(), fds);
 			net_release(net);

@@ -30,11 +30,13 @@ static struct card *card_new(uint64_t features)
 	static const struct net_options options = {
 		.option = "--net tap=tap0", .kind = NET_TAP, .tap = "tap0", .vhost = NET_VHOST_ON};
 	struct card *card = calloc(1, sizeof(*card));
+	struct net_memory memory = {0};
 	struct error err = {0};
 
 	assert_non_null(card);
+	memory.guest = &card->driver.mem;
 	driver_init(&card->driver, &card->net.device);
-	if (net_init(&card->net, &options, &card->driver.mem, NULL, &err) < 0 ||
+	if (net_init(&card->net, &options, &memory, NULL, &err) < 0 ||
 	    card->net.device.class->begin(&card->net.device, &err) < 0)
 		fail_msg("%s", err.text);
 	card->net.device.irq.eventfd = card->driver.irq;
