@@ -81,6 +81,31 @@ static void readonly_memslot(void **state)
 	munmap(page, 4096);
 }
 
+/* Nothing is to be seen of it but the errors: the guest finds its memory, and KVM knows where there is none. */
+static void pre_fault(void **state)
+{
+	static const uint8_t code[] = {
+		0x66, 0xa1, 0x00, 0x90, /* mov eax, [0x9000] */
+		0x66, 0xe7, 0x80,       /* out 0x80, eax */
+	};
+	struct guest *guest = guest_new();
+	uint32_t *page = page_new();
+
+	(void)state;
+	if (!guest->vm.limits.pre_fault) {
+		print_message("SKIPPED: this KVM has no KVM_CAP_PRE_FAULT_MEMORY\n");
+		skip();
+	}
+	page[0] = 0x1234567;
+	guest_ok(kvm_add_memslot(&guest->vm, (struct range){0x9000, 4096}, page, &guest_err));
+	guest_start_real(guest, code, sizeof(code));
+	assert_int_equal(kvm_vcpu_pre_fault(&guest->vcpu, (struct range){0x9000, 4096}), 0);
+	assert_int_equal(kvm_vcpu_pre_fault(&guest->vcpu, (struct range){0x90000000, 4096}), -ENOENT);
+	guest_writes(&guest->vcpu, KVM_EXIT_KIND_IO, GUEST_PORT, 4, 0x1234567);
+	guest_free(guest);
+	munmap(page, 4096);
+}
+
 static void memslot_errors(void **state)
 {
 	struct guest *guest = guest_new();
@@ -235,6 +260,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(two_memslots),
 		cmocka_unit_test(readonly_memslot),
+		cmocka_unit_test(pre_fault),
 		cmocka_unit_test(memslot_errors),
 		cmocka_unit_test(pics_are_masked),
 		cmocka_unit_test(irqfd_wakes_halted_guest),

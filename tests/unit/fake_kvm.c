@@ -100,6 +100,7 @@ int kvm_create_vm(struct kvm_vm *vm, struct error *err)
 	fake_kvm.irqchip = false;
 	fake_kvm.memslot_count = 0;
 	fake_kvm.irqfd_count = 0;
+	fake_kvm.pre_faulted_count = 0;
 	fake_kvm.kick_count = 0;
 	return 0;
 }
@@ -266,6 +267,20 @@ static int take_step(struct fake_run *run, struct fake_step *step, struct kvm_ex
 	else
 		run->open_read = step;
 	return 0;
+}
+
+int kvm_vcpu_pre_fault(struct kvm_vcpu *vcpu, struct range gpa)
+{
+	struct error err;
+	bool found = false;
+
+	must(fake_kvm.limits.pre_fault && vcpu->fd >= 0 && gpa.size > 0 &&
+	     fake_kvm.pre_faulted_count < FAKE_MEMSLOTS_MAX);
+	for (size_t i = 0; i < fake_kvm.memslot_count; i++)
+		found |= range_contains(fake_kvm.memslots[i].gpa, gpa);
+	must(found);
+	fake_kvm.pre_faulted[fake_kvm.pre_faulted_count++] = gpa;
+	return fails("kvm_vcpu_pre_fault", &err);
 }
 
 int kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit *exit, struct error *err)

@@ -30,6 +30,8 @@ struct fake_kvm {
 		bool readonly;
 	} memslots[FAKE_MEMSLOTS_MAX];
 	size_t memslot_count;
+	struct range pre_faulted[FAKE_MEMSLOTS_MAX];
+	size_t pre_faulted_count;
 	bool irqchip; /* made; memslots come before (see kvm_create_irqchip()) */
 	struct {
 		int eventfd;

@@ -382,6 +382,32 @@ static void check_registers(const char *line, bool readonly_memory, size_t expec
 	assert_int_equal(found, count);
 }
 
+static int fail_pre_fault(const char *call)
+{
+	return strcmp(call, "kvm_vcpu_pre_fault") == 0 ? -EOPNOTSUPP : 0;
+}
+
+/* What was paid for in advance is in KVM's page tables, and nothing else; where that does not work, the machine runs all the same. */
+static void preallocated_memory_is_entered(void **state)
+{
+	static const char LINE[] =
+		"--mem 128M --spm size=2M,node=1 --spm size=6M,node=2,prealloc=on --spm size=4M,node=3,prealloc=on";
+
+	(void)state;
+	for (int round = 0; round < 3; round++) {
+		fake_kvm_reset();
+		fake_kvm.limits.pre_fault = round > 0;
+		fake_kvm.fails = round == 2 ? fail_pre_fault : NULL;
+		power_off_at_once(LINE);
+		assert_int_equal(fake_kvm.pre_faulted_count, round > 0 ? 2 : 0);
+		if (round > 0) {
+			assert_int_equal(fake_kvm.pre_faulted[0].size, 6 * MIB);
+			assert_int_equal(fake_kvm.pre_faulted[1].size, 4 * MIB);
+		}
+	}
+	fake_kvm.fails = NULL;
+}
+
 /* virtio-mem's configuration would be read in halves, so its page is not among them. */
 static void registers_are_readable(void **state)
 {
@@ -534,6 +560,7 @@ int main(void)
 		cmocka_unit_test(accesses_reach_the_devices),
 		cmocka_unit_test(a_device_is_reset_before_the_vcpu_goes_on),
 		cmocka_unit_test(memslots_are_few),
+		cmocka_unit_test(preallocated_memory_is_entered),
 		cmocka_unit_test(registers_are_readable),
 		cmocka_unit_test(acknowledgements_are_dropped),
 		cmocka_unit_test(interrupts_have_their_pins),

@@ -27,7 +27,7 @@ enum stage {
 	STAGE_MEMORY,    /* guest memory is mapped and in memslots */
 	STAGE_POPULATED, /* what was asked for in advance is there; the ACPI tables are written */
 	STAGE_DEVICES,   /* the interrupt controllers are made, the devices plugged in */
-	STAGE_VCPUS,     /* the vcpus are made */
+	STAGE_VCPUS,     /* the vcpus are made, and know the memory that was asked for in advance */
 	STAGE_LOADED,    /* kernel, initramfs and boot parameters are in guest memory */
 	STAGE_RUN,       /* the boot processor's first KVM_RUN is next */
 	STAGE_COUNT

@@ -68,6 +68,9 @@ static int check_device(int kvm_fd, const char *device, struct error *err)
 	return 0;
 }
 
+/* KVM_CAP_PRE_FAULT_MEMORY of Linux 6.11, which Debian 12's header does not have. */
+enum { PRE_FAULT_CAPABILITY = 236 };
+
 static void read_limits(struct kvm_limits *limits, int kvm_fd)
 {
 	const int ids = KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK;
@@ -82,6 +85,7 @@ static void read_limits(struct kvm_limits *limits, int kvm_fd)
 	limits->max_memslots = count_of(kvm_fd, KVM_CAP_NR_MEMSLOTS, 32);
 	limits->tsc_deadline = count_of(kvm_fd, KVM_CAP_TSC_DEADLINE_TIMER, 0) > 0;
 	limits->x2apic_ids = (count_of(kvm_fd, KVM_CAP_X2APIC_API, 0) & ids) == (unsigned)ids;
+	limits->pre_fault = count_of(kvm_fd, PRE_FAULT_CAPABILITY, 0) > 0;
 	limits->readonly_memory = count_of(kvm_fd, KVM_CAP_READONLY_MEM, 0) > 0;
 	limits->hardware = kvm_backend_find("/sys/module", limits->backend, sizeof(limits->backend));
 }

@@ -23,6 +23,7 @@ struct kvm_limits {
 	bool tsc_deadline;     /* the local APIC's timer has its TSC-deadline mode (KVM_CAP_TSC_DEADLINE_TIMER) */
 	bool x2apic_ids;       /* KVM_CAP_X2APIC_API with 32-bit ids and without the broadcast quirk */
 	bool readonly_memory;  /* KVM_CAP_READONLY_MEM */
+	bool pre_fault;        /* KVM_CAP_PRE_FAULT_MEMORY: nested page tables, and Linux 6.11 */
 	bool hardware;         /* false when KVM is a software backend, which cannot run a stock kernel */
 	char backend[32]; /* "kvm_amd", "kvm_intel", "kvm_pvm", ...: the module that implements KVM, or "unknown" */
 };
@@ -159,6 +160,13 @@ void kvm_vcpu_release(struct kvm_vcpu *vcpu);
 
 /* Sets the registers of the boot processor. Before its thread runs. */
 int kvm_vcpu_set_start(struct kvm_vcpu *vcpu, const struct kvm_start *start, struct error *err);
+
+/*
+ * Enters pages that the host has got already into KVM's page tables, so that the guest's first access to each is no exit (KVM_PRE_FAULT_MEMORY, api.rst
+ * §4.143). With limits.pre_fault, gpa within one memslot and in whole pages, before the vcpu's thread runs. 0, or -errno with the pages from there on as they
+ * were: nothing but time is lost.
+ */
+int kvm_vcpu_pre_fault(struct kvm_vcpu *vcpu, struct range gpa);
 
 /*
  * Runs the guest until it exits. Called by the vcpu's own thread only. Returns 0 with *exit filled, or -errno with err
