@@ -3,6 +3,7 @@
 #
 # The devices beside QEMU's microvm, sourced by tests/bench/run: the same kernel, initramfs, memory, CPU, disk, tap, passt and
 # virtiofsd, in turns. Everything runs in a network namespace of its own with a tap and the loopback interface.
+# With --back-ends, passt works by vhost-user for both.
 # QEMU has its best too: modern virtio, io_uring, vhost-net, memory that is shared with virtiofsd.
 
 device_modules=(virtio_mmio virtio_blk virtio_net virtiofs)
@@ -78,11 +79,23 @@ measure_device() {
 
 # shellcheck disable=SC2016 # the scripts that are made expand it
 measure_devices() {
-	local reads=2000 sequential=128 stream=64000000 file_mib=64 tool server device_spmvm device_qemu
+	local reads=2000 sequential=128 stream=64000000 file_mib=64 tool server device_spmvm device_qemu passt_way=''
+	# shellcheck disable=SC2054 # the commas are QEMU's
+	local qemu_net=(-netdev stream,id=net,server=off,addr.type=unix,addr.path="$work/passt" -device virtio-net-device,netdev=net,host_mtu=65520)
 	[[ $quick == no ]] || { reads=200 sequential=16 stream=4000000 file_mib=8; }
 	for tool in ip modprobe passt; do
 		command -v "$tool" >/dev/null || die "$tool is missing: tests/setup run test"
 	done
+	# where spmvm looks for them; the lab's / is gone with it
+	if [[ -n $back_ends ]]; then
+		[[ -n ${SPMVM_BENCH_PLACE-} ]] || die "--back-ends is the lab's"
+		mkdir -p /usr/libexec
+		ln -sf "$back_ends/host/virtiofsd" /usr/libexec/virtiofsd
+		PATH=$back_ends/host:$PATH
+		passt_way=--vhost-user
+		# shellcheck disable=SC2054 # the same
+		qemu_net=(-chardev socket,id=passt,path="$work/passt" -netdev vhost-user,id=net,chardev=passt -device virtio-net-device,netdev=net)
+	fi
 	make_device_guest
 	device_spmvm=("$work/spmvm" --kernel "$work/vmlinuz" --initrd "$work/device-initrd" --mem 512M --rng off)
 	# shellcheck disable=SC2054 # the commas are QEMU's
@@ -109,12 +122,11 @@ measure_devices() {
 	measure_device tap : --net tap=bench0 -- \
 		-netdev tap,id=net,ifname=bench0,script=no,downscript=no,vhost=on -device virtio-net-device,netdev=net
 	measure_device user "socket=$work/sockets/passt-\$\$
-		passt --foreground --quiet --one-off --socket \$socket --mtu 65520 --ipv4-only --interface lo \\
+		passt --foreground --quiet $passt_way --one-off --socket \$socket --mtu 65520 --ipv4-only --interface lo \\
 			--address 10.0.2.15 --netmask 24 --gateway 10.0.2.2 -M 52:55:0a:00:02:02 </dev/null &
 		$wait_for
 		ln -sf \$socket $work/passt" \
-		--net user -- \
-		-netdev stream,id=net,server=off,addr.type=unix,addr.path="$work/passt" -device virtio-net-device,netdev=net,host_mtu=65520
+		--net user -- "${qemu_net[@]}"
 	measure_device share "socket=$work/sockets/virtiofsd-\$\$
 		$(virtiofsd_start) </dev/null &
 		$wait_for
