@@ -93,6 +93,8 @@ static void pre_fault(void **state)
 
 	(void)state;
 	if (!guest->vm.limits.pre_fault) {
+		guest_free(guest);
+		munmap(page, 4096);
 		print_message("SKIPPED: this KVM has no KVM_CAP_PRE_FAULT_MEMORY\n");
 		skip();
 	}
