@@ -19,6 +19,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "vmm/base/io.h"
 #include "vmm/console.h"
 #include "vmm/loop.h"
 #include "vmm/machine_state.h"
@@ -69,7 +70,7 @@ static bool is_shorter(const struct mem_backend *backend, uint64_t *size)
 {
 	struct stat status;
 
-	if (backend->size == 0 || fstat(backend->fd, &status) < 0 || !S_ISREG(status.st_mode))
+	if (backend->size == 0 || io_status(backend->fd, &status) < 0 || !S_ISREG(status.st_mode))
 		return false;
 	*size = (uint64_t)status.st_size;
 	return *size < backend->size;

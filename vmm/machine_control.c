@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "devices/virtio/mem.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/io.h"
 #include "vmm/loop.h"
 #include "vmm/machine_state.h"
@@ -69,12 +70,12 @@ void machine_unpark(struct machine *machine)
 /* A kick may come just before the vcpu's system call and is then lost to it, so it is repeated. */
 static void wait_until_out(struct machine *machine)
 {
-	static const struct timespec RETRY = {.tv_nsec = 50 * 1000};
+	enum { RETRY_NS = 50 * 1000 };
 
 	for (size_t i = 0; i < machine->vcpu_count; i++) {
 		while (atomic_load(&machine->vcpus[i].runs)) {
 			machine_kick(&machine->vcpus[i]);
-			nanosleep(&RETRY, NULL);
+			clock_pause(RETRY_NS);
 		}
 	}
 }

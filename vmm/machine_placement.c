@@ -26,9 +26,9 @@ static void on_huge(void *context, uint64_t start, uint64_t bytes)
 	}
 }
 
-void machine_count_huge(const struct machine *machine, FILE *smaps, uint64_t *huge)
+int machine_count_huge(const struct machine *machine, int smaps, uint64_t *huge)
 {
-	placement_huge_in(smaps, on_huge, &(struct huge_pages){machine, huge});
+	return placement_huge_in(smaps, on_huge, &(struct huge_pages){machine, huge});
 }
 
 int machine_look(const struct machine *machine, const struct mem_backend *backend, uint64_t samples,

@@ -203,7 +203,7 @@ static void keep_files(struct machine *machine)
  */
 static void join_vcpus(struct machine *machine)
 {
-	static const struct timespec RETRY = {.tv_nsec = 500 * 1000};
+	enum { RETRY_NS = 500 * 1000 };
 
 	assert(machine_is_stopping(machine));
 	/* first the kick: who is parked does not enter the guest once more */
@@ -217,7 +217,7 @@ static void join_vcpus(struct machine *machine)
 				break;
 			}
 			machine_run_errands(machine);
-			nanosleep(&RETRY, NULL);
+			clock_pause(RETRY_NS);
 			pthread_kill(machine->vcpus[i].thread, kick_signal());
 		}
 	}

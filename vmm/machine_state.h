@@ -160,9 +160,9 @@ int machine_look(const struct machine *machine, const struct mem_backend *backen
 
 /*
  * Counts the bytes of each backend (backend_count of them, zeroed) that are mapped with transparent huge pages; smaps
- * is this process's.
+ * is this process's. 0 or -errno.
  */
-void machine_count_huge(const struct machine *machine, FILE *smaps, uint64_t *huge);
+int machine_count_huge(const struct machine *machine, int smaps, uint64_t *huge);
 
 /* ---- machine_metrics.c */
 

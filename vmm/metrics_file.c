@@ -28,7 +28,7 @@ int metrics_file_open(struct metrics_file *file, const struct config_metrics *co
 			err, EXIT_STATUS_HOST, errno,
 			"--metrics path=%s: cannot open it for writing: %s; name a file that can be made there",
 			config->path, strerror(errno));
-	if (fstat(file->fd, &status) == 0 && S_ISREG(status.st_mode))
+	if (io_status(file->fd, &status) == 0 && S_ISREG(status.st_mode))
 		return 0;
 	metrics_file_release(file);
 	return error_set(err, EXIT_STATUS_HOST, EINVAL, "--metrics path=%s: not a regular file; name one",
@@ -46,7 +46,7 @@ static int append(int fd, const void *bytes, size_t size)
 	struct stat before;
 	ssize_t done;
 
-	if (fstat(fd, &before) < 0)
+	if (io_status(fd, &before) < 0)
 		return -errno;
 	done = write(fd, bytes, size);
 	if (done == (ssize_t)size)

@@ -9,11 +9,15 @@
 
 #include "vmm/metrics.h"
 
-/* A value with the object that it belongs to. */
+/* A value with the object that it belongs to, and the next one of its family. */
 struct sample {
 	const struct metrics_object *object;
 	const struct metrics_value *value;
-	size_t order;
+	struct sample *next;
+};
+
+struct family {
+	struct sample *first, *last;
 };
 
 static const char *prefix_of(const struct metrics_object *object)
@@ -37,13 +41,31 @@ static int family_order(const struct sample *a, const struct sample *b)
 	return order != 0 ? order : strcmp(a->value->name, b->value->name);
 }
 
-/* Within a family as they were collected. */
-static int compare(const void *a, const void *b)
+/*
+ * Puts a sample behind the others of its family, or makes one for it; families are sorted. Not by qsort(): glibc's asks how much memory
+ * the host has, which would be one more system call for the sandbox to leave open.
+ */
+static void enter(struct family *families, size_t *count, struct sample *sample)
 {
-	const struct sample *left = a, *right = b;
-	int order = family_order(left, right);
+	size_t low = 0, high = *count;
 
-	return order != 0 ? order : left->order < right->order ? -1 : left->order > right->order;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = family_order(sample, families[middle].first);
+
+		if (order == 0) {
+			families[middle].last->next = sample;
+			families[middle].last = sample;
+			return;
+		}
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	memmove(&families[low + 1], &families[low], (*count - low) * sizeof(families[0]));
+	families[low] = (struct family){sample, sample};
+	(*count)++;
 }
 
 static const char *unit_of(const struct metrics_value *value)
@@ -150,28 +172,32 @@ static void put_info(const struct metrics *metrics, enum metrics_kind kind, cons
 
 void metrics_text(const struct metrics *metrics, struct buf *text)
 {
-	struct sample *samples = calloc(metrics->value_count + 1, sizeof(*samples));
+	struct sample *samples = calloc(metrics->value_count + 1, sizeof(*samples)), *sample = samples;
+	struct family *families = calloc(metrics->value_count + 1, sizeof(*families));
 	size_t count = 0;
 
-	if (samples == NULL || metrics->failed) {
+	if (samples == NULL || families == NULL || metrics->failed) {
 		text->failed = true;
 		free(samples);
+		free(families);
 		return;
 	}
 	for (size_t i = 0; i < metrics->object_count; i++) {
 		const struct metrics_object *object = &metrics->objects[i];
 
-		for (size_t j = 0; j < object->count; j++, count++)
-			samples[count] = (struct sample){object, &metrics->values[object->first + j], count};
+		for (size_t j = 0; j < object->count; j++, sample++) {
+			*sample = (struct sample){object, &metrics->values[object->first + j], NULL};
+			enter(families, &count, sample);
+		}
 	}
-	qsort(samples, count, sizeof(*samples), compare);
 	put_info(metrics, METRICS_MEMORY, "memory", text);
 	put_info(metrics, METRICS_DEVICE, "device", text);
 	for (size_t i = 0; i < count; i++) {
-		if (i == 0 || family_order(&samples[i - 1], &samples[i]) != 0)
-			put_head(text, &samples[i]);
-		put_sample(text, &samples[i]);
+		put_head(text, families[i].first);
+		for (sample = families[i].first; sample != NULL; sample = sample->next)
+			put_sample(text, sample);
 	}
 	buf_text(text, "# EOF\n");
 	free(samples);
+	free(families);
 }

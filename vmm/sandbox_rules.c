@@ -70,7 +70,6 @@ const struct sandbox_rule SANDBOX_RULES[] = {
 	{SYS_io_uring_enter, MAIN, WITH(BLK), ANY},
 	{SYS_readv, MAIN, WITH(PORT), ANY},
 	{SYS_writev, MAIN, WITH(PORT) | WITH(NET), ANY},
-	{SYS_recvfrom, MAIN, WITH_PROCESS | SANDBOX_CONTROL, ANY}, /* frames, vhost-user's replies, commands */
 	{SYS_sendmmsg, MAIN, WITH(NET), ANY},
 	{SYS_preadv, MAIN, SANDBOX_PLAIN_IO, ANY},
 	{SYS_pwritev, MAIN, SANDBOX_PLAIN_IO, ANY},
@@ -93,20 +92,15 @@ const struct sandbox_rule SANDBOX_RULES[] = {
 	{SYS_io_uring_register, MAIN, WITH(BLK), ONE_OF(1, UNREGISTER)},
 	{SYS_kill, MAIN, WITH_PROCESS, ONE_OF(1, ENDING_SIGNALS)},
 	{SYS_waitid, MAIN, WITH_PROCESS, ANY},
-	{SYS_wait4, MAIN, WITH_PROCESS, ANY},
 
 	/* ---- a machine's control socket */
 	{SYS_accept4, MAIN, SANDBOX_CONTROL, ANY},
 	{SYS_getsockopt, MAIN, SANDBOX_CONTROL, ANY}, /* who the client is */
-	{SYS_sendto, MAIN, SANDBOX_CONTROL, ANY},
 	{SYS_ioctl, MAIN, SANDBOX_CONTROL, ONE_OF(1, PAUSE_IOCTLS)},
 
 	/* ---- what has been counted: of the process, of KVM, of its memory; and the file that it goes to */
-	{SYS_getrusage, MAIN, SANDBOX_METRICS | SANDBOX_CONTROL, ANY},
 	{SYS_pread64, MAIN, SANDBOX_METRICS | SANDBOX_CONTROL, ANY},
 	{SYS_move_pages, MAIN, SANDBOX_METRICS | SANDBOX_CONTROL, ONE_OF(0, OURSELF)},
-	{SYS_lseek, MAIN, SANDBOX_METRICS | SANDBOX_CONTROL, ANY},
-	{SYS_sysinfo, MAIN, SANDBOX_METRICS | SANDBOX_CONTROL, ANY}, /* qsort() asks how much memory there is */
 	{SYS_pwrite64, MAIN, SANDBOX_METRICS, ANY},
 	{SYS_ftruncate, MAIN, SANDBOX_METRICS, ANY},
 
@@ -121,17 +115,15 @@ const struct sandbox_rule SANDBOX_RULES[] = {
 	{SYS_rt_sigaction, MAIN, 0, ANY},
 	{SYS_restart_syscall, BOTH, 0, ANY}, /* poll() after SIGSTOP and SIGCONT */
 	{SYS_clock_gettime, BOTH, 0, ANY},   /* where the vDSO cannot tell */
-	{SYS_clock_nanosleep, MAIN, 0, ANY}, /* between two looks at a vcpu that is to end */
 	{SYS_getpid, MAIN, 0, ANY},          /* pthread_kill(), abort() */
 	{SYS_gettid, MAIN, 0, ANY},          /* abort() */
 	{SYS_tgkill, MAIN, 0, SANDBOX_OURSELF, 0, 0, NULL},
 
 	/* ---- the end */
 	{SYS_close, MAIN, 0, ANY},
-	{SYS_newfstatat, MAIN, 0, ANY}, /* fstat(): memory that went away under the guest */
-	{SYS_fstat, MAIN, 0, ANY},      /* the same, of glibc 2.39 and later */
-	{SYS_fstatfs, MAIN, 0, ANY},
-	{SYS_flock, MAIN, WITH(BLK), ANY}, /* the image is anybody else's */
+	{SYS_fstat, MAIN, 0, ANY},                   /* memory that went away under the guest */
+	{SYS_flock, MAIN, WITH(BLK), ANY},           /* the image is anybody else's */
+	{SYS_newfstatat, MAIN, SANDBOX_FOLDER, ANY}, /* whether the control socket is still ours */
 	{SYS_unlinkat, MAIN, SANDBOX_FOLDER, ANY},
 	{SYS_exit, VCPU, 0, ANY},
 	{SYS_exit_group, BOTH, 0, ANY},

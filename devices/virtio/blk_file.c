@@ -16,9 +16,16 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "vmm/base/clock.h"
 #include "vmm/base/io.h"
 
-enum { SECTOR = 512, LOCKS_FILE_MAX = 1 << 20, BUSY_ATTEMPTS = 50, BUSY_PAUSE_US = 10000, BLOCK_MAX = 64 * 1024 };
+enum {
+	SECTOR = 512,
+	LOCKS_FILE_MAX = 1 << 20,
+	BUSY_ATTEMPTS = 50,
+	BUSY_PAUSE_NS = 10 * 1000 * 1000,
+	BLOCK_MAX = 64 * 1024
+};
 
 static int open_error(const char *path, bool read_only, const char *option, int code, struct error *err)
 {
@@ -120,7 +127,7 @@ static int open_patiently(const char *path, int flags)
 	int fd = open(path, flags);
 
 	for (unsigned attempts = 1; fd < 0 && errno == EBUSY && attempts < BUSY_ATTEMPTS; attempts++) {
-		usleep(BUSY_PAUSE_US);
+		clock_pause(BUSY_PAUSE_NS);
 		fd = open(path, flags);
 	}
 	return fd;
@@ -131,7 +138,7 @@ static int lock_patiently(int fd, int operation)
 	int code = flock(fd, operation | LOCK_NB);
 
 	for (unsigned attempts = 1; code < 0 && errno == EWOULDBLOCK && attempts < BUSY_ATTEMPTS; attempts++) {
-		usleep(BUSY_PAUSE_US);
+		clock_pause(BUSY_PAUSE_NS);
 		code = flock(fd, operation | LOCK_NB);
 	}
 	return code;
@@ -236,7 +243,7 @@ int blk_file_open(struct blk_file *file, const char *path, bool read_only, const
 						(file->block_device && !read_only ? O_EXCL : 0));
 	if (file->fd < 0)
 		return open_error(path, read_only, option, errno, err);
-	if (fstat(file->fd, &status) < 0 || S_ISBLK(status.st_mode) != file->block_device ||
+	if (io_status(file->fd, &status) < 0 || S_ISBLK(status.st_mode) != file->block_device ||
 	    (!S_ISREG(status.st_mode) && !file->block_device)) {
 		code = error_set(err, EXIT_STATUS_HOST, EAGAIN, "%s: was replaced while it was opened", option);
 		goto fail;
@@ -270,7 +277,7 @@ uint64_t blk_file_size_now(const struct blk_file *file)
 {
 	struct stat status;
 
-	if (file->block_device || fstat(file->fd, &status) < 0)
+	if (file->block_device || io_status(file->fd, &status) < 0)
 		return file->size;
 	return status.st_size > 0 ? (uint64_t)status.st_size : 0;
 }

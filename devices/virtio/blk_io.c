@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "vmm/base/clock.h"
 #include "vmm/base/io.h"
 
 /* linux/io_uring.h of Linux 5.19; Debian 12's has it, older ones do not. */
@@ -276,7 +277,7 @@ static void push_out(struct blk_io *io)
 {
 	for (unsigned attempts = 0; attempts < SUBMIT_ATTEMPTS && io_uring_sq_ready(io->ring) > 0; attempts++) {
 		if (io_uring_submit(io->ring) < 0)
-			usleep(100);
+			clock_pause(100 * 1000);
 	}
 }
 
@@ -318,7 +319,7 @@ static void wait_for_kernel(struct blk_io *io, unsigned never_taken)
 			log_warn(io->log, "%s: waiting for the host's disk to finish %u requests before a reset",
 				 io->option, io->in_flight);
 		else if (code < 0 && code != -EINTR && code != -ETIME)
-			usleep(1000);
+			clock_pause(1000 * 1000);
 	}
 }
 

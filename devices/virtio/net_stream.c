@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "vmm/base/io.h"
 
@@ -90,7 +91,7 @@ int net_stream_receive(struct net_stream *stream)
 	if (stream->in_end == NET_STREAM_BUFFER)
 		return 0;
 	do {
-		got = recv(stream->fd, stream->in + stream->in_end, NET_STREAM_BUFFER - stream->in_end, MSG_DONTWAIT);
+		got = read(stream->fd, stream->in + stream->in_end, NET_STREAM_BUFFER - stream->in_end);
 	} while (got < 0 && errno == EINTR);
 	if (got < 0)
 		return errno == EAGAIN ? 0 : -errno;

@@ -246,8 +246,8 @@ static int receive(struct vhost_user *vu, void *bytes, size_t size, enum request
 	uint8_t *at = bytes;
 
 	while (size > 0) {
-		/* recv(), not recvmsg(): descriptors that come along uninvited are dropped by the kernel */
-		ssize_t got = recv(vu->fd, at, size, 0);
+		/* not recvmsg(): descriptors that come along uninvited are dropped by the kernel */
+		ssize_t got = read(vu->fd, at, size);
 
 		if (got <= 0) {
 			int code = again(vu, got, POLLIN, request);
@@ -643,7 +643,7 @@ void vhost_user_watch(const struct vhost_user *vu, struct virtio_device *device)
 static void check_socket(struct vhost_user *vu, struct virtio_device *device)
 {
 	uint8_t byte;
-	ssize_t got = recv(vu->fd, &byte, 1, MSG_PEEK);
+	ssize_t got = read(vu->fd, &byte, 1);
 
 	if (!vu->dead && got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <jansson.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,7 @@ static void set_up(void)
 	assert(code == 0);
 	code = board_make(&board, &config, 46, &err);
 	assert(code == 0);
+	signal(SIGPIPE, SIG_IGN);
 	code = qmp_server_open(&server, path, &err);
 	assert(code == 0);
 	unlink(path);

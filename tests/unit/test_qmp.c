@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -655,5 +656,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_long_path_is_refused, set_up, tear_down),
 	};
 
+	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests_name("qmp", tests, NULL, NULL);
 }

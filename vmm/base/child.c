@@ -234,6 +234,16 @@ void child_log(struct child *child, const struct log *log)
 	}
 }
 
+/* Waits for the end if need be. By waitid(), which looks without reaping too: one system call for both. */
+static void reap(struct child *child)
+{
+	siginfo_t info = {0};
+
+	while (waitid(P_PID, (id_t)child->pid, &info, WEXITED) < 0 && errno == EINTR)
+		;
+	child->status = info.si_code == CLD_EXITED ? W_EXITCODE(info.si_status, 0) : W_EXITCODE(0, info.si_status);
+}
+
 bool child_has_ended(struct child *child)
 {
 	siginfo_t info = {0};
@@ -244,8 +254,7 @@ bool child_has_ended(struct child *child)
 	if (waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
 		return false;
 	kill(-child->pid, SIGKILL);
-	while (waitpid(child->pid, &child->status, 0) < 0 && errno == EINTR)
-		;
+	reap(child);
 	child->pid = 0;
 	return true;
 }
@@ -306,8 +315,8 @@ void child_release(struct child *child, int milliseconds)
 		bool refused = kill(child->pid, SIGKILL) < 0 && errno == EPERM;
 
 		kill(-child->pid, SIGKILL);
-		while (!refused && waitpid(child->pid, &child->status, 0) < 0 && errno == EINTR)
-			;
+		if (!refused)
+			reap(child);
 	}
 	io_close(&child->pidfd);
 	io_close(&child->output);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 void io_close(int *fd)
@@ -45,6 +46,28 @@ int io_pread_mapped(int fd, void *bytes, size_t size, uint64_t offset)
 	if (code == -EFAULT)
 		memset(bytes, 0, size);
 	return code;
+}
+
+int io_pread_whole(int fd, struct buf *buf)
+{
+	uint8_t chunk[16384];
+	off_t offset = 0;
+
+	for (;;) {
+		ssize_t got = pread(fd, chunk, sizeof(chunk), offset);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return got < 0 ? -errno : 0;
+		buf_add(buf, chunk, (size_t)got);
+		offset += got;
+	}
+}
+
+int io_status(int fd, struct stat *status)
+{
+	return (int)syscall(SYS_fstat, fd, status);
 }
 
 int io_write_all(int fd, const void *bytes, size_t size)

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "vmm/base/buf.h"
 #include "vmm/base/error.h"
@@ -23,6 +24,15 @@ int io_pread_all(int fd, void *bytes, size_t size, uint64_t offset);
  * not EFAULT, which says nothing of where.
  */
 int io_pread_mapped(int fd, void *bytes, size_t size, uint64_t offset);
+
+/* Appends all that there is from the file's start on, also of one in /proc, which has no size. 0 or -errno; whether buf has failed is the caller's to ask. */
+int io_pread_whole(int fd, struct buf *buf);
+
+/*
+ * fstat(2), by the system call of that name: which one the C library's own makes depends on its version, and the sandbox would have to
+ * leave both open. 0 or -1 with errno set.
+ */
+int io_status(int fd, struct stat *status);
 
 /* Writes all of it, in as many calls as it takes. -errno; part of it may be written then (-EAGAIN on a full non-blocking fd). */
 int io_write_all(int fd, const void *bytes, size_t size);

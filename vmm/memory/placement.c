@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "vmm/base/io.h"
 #include "vmm/base/range.h"
 #include "vmm/memory/host_memory.h"
 
@@ -67,14 +69,18 @@ int placement_look(struct placement *placement, const struct mem_backend *backen
 	return 0;
 }
 
-void placement_huge_in(FILE *smaps, void (*found)(void *context, uint64_t start, uint64_t bytes), void *context)
+int placement_huge_in(int smaps, void (*found)(void *context, uint64_t start, uint64_t bytes), void *context)
 {
 	uint64_t start = 0, first, end, kib;
-	size_t capacity = 0;
-	char *line = NULL;
+	struct buf text = {0};
+	char *line, *rest;
+	int code = io_pread_whole(smaps, &text);
 
-	rewind(smaps);
-	while (getline(&line, &capacity, smaps) >= 0) {
+	buf_u8(&text, 0);
+	if (code == 0 && buf_failed(&text))
+		code = -ENOMEM;
+	for (line = code == 0 ? strtok_r((char *)text.data, "\n", &rest) : NULL; line != NULL;
+	     line = strtok_r(NULL, "\n", &rest)) {
 		/* "7f12a0000000-7f12b0000000 rw-s ...", then lines "ShmemPmdMapped:   2048 kB" */
 		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &first, &end) == 2) {
 			start = first; /* not before: the A of "Anonymous:" is a number too */
@@ -85,21 +91,22 @@ void placement_huge_in(FILE *smaps, void (*found)(void *context, uint64_t start,
 		    kib > 0)
 			found(context, start, kib * KIB);
 	}
-	free(line);
+	buf_release(&text);
+	return code;
 }
 
 int placement_huge(const char *root, void (*found)(void *context, uint64_t start, uint64_t bytes), void *context)
 {
 	char path[PATH_MAX];
-	FILE *file;
+	int fd, code;
 
 	snprintf(path, sizeof(path), "%s/proc/self/smaps", root);
-	file = fopen(path, "re");
-	if (file == NULL)
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
 		return -errno;
-	placement_huge_in(file, found, context);
-	fclose(file);
-	return 0;
+	code = placement_huge_in(fd, found, context);
+	io_close(&fd);
+	return code;
 }
 
 /* ---------------------------------------------------------------------------------------------------- reporting */

@@ -39,8 +39,8 @@ int placement_look(struct placement *placement, const struct mem_backend *backen
  */
 int placement_huge(const char *root, void (*found)(void *context, uint64_t start, uint64_t bytes), void *context);
 
-/* The same in the smaps file of a process that is open already, read from its start each time. */
-void placement_huge_in(FILE *smaps, void (*found)(void *context, uint64_t start, uint64_t bytes), void *context);
+/* The same in the smaps file of a process that is open already. */
+int placement_huge_in(int smaps, void (*found)(void *context, uint64_t start, uint64_t bytes), void *context);
 
 /*
  * One line about the backend: what is resident, on which host nodes, how much in huge pages (level info when prealloc=on

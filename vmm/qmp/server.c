@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/base/clock.h"
 #include "vmm/base/io.h"
 #include "vmm/qmp/events.h"
 #include "vmm/qmp/session.h"
@@ -64,8 +65,8 @@ static void flush(struct qmp_client *client)
 	struct buf *output = &client->output;
 
 	while (!client->gone && has_output(client)) {
-		ssize_t count = send(client->fd, output->data + client->sent, output->size - client->sent,
-				     MSG_NOSIGNAL | MSG_DONTWAIT);
+		/* not send(): that would be one more system call, and SIGPIPE is ignored (machine_run.c) */
+		ssize_t count = write(client->fd, output->data + client->sent, output->size - client->sent);
 
 		if (count >= 0)
 			client->sent += (size_t)count;
@@ -162,7 +163,7 @@ static int refuse(int fd, const char *why, int code)
 
 	qmp_line_error(&line, why);
 	if (!buf_failed(&line))
-		(void)!send(fd, line.data, line.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+		(void)!write(fd, line.data, line.size);
 	buf_release(&line);
 	close(fd);
 	return code;
@@ -331,10 +332,10 @@ static int bind_at(struct qmp_server *server, struct error *err)
  */
 static void lock_folder(int folder)
 {
-	static const struct timespec RETRY = {.tv_nsec = 10 * 1000 * 1000};
+	enum { RETRY_NS = 10 * 1000 * 1000 };
 
 	for (int i = 0; i < 50 && flock(folder, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK; i++)
-		nanosleep(&RETRY, NULL);
+		clock_pause(RETRY_NS);
 }
 
 /* Good for as long as the server: the process may have no paths any more when the socket is removed. -1 without it. */

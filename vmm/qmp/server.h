@@ -10,7 +10,7 @@
  * user who started the machine and root get in: the socket has mode 0600, and each client's credentials are looked at.
  * A client gets its next command served when it has read the answers to those before, a few a turn, so it can neither
  * block the main loop nor keep it for itself; one that reads no events any more is dropped at QMP_OUTPUT_MAX. Main
- * thread only.
+ * thread only; the process ignores SIGPIPE.
  */
 enum { QMP_CLIENTS_MAX = 8, QMP_OUTPUT_MAX = 4 * 1024 * 1024 };
 
