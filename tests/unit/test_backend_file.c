@@ -10,6 +10,7 @@
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 
 #include "vmm/base/range.h"
 #include "vmm/memory/backend.h"
@@ -216,13 +217,13 @@ static void what_cannot_be_opened(void **state)
 	refused(2 * MIB, &source, ENODEV, "it is a character device, but no device-dax; use a file or /dev/daxX.Y");
 }
 
+static const char BUSY[] =
+	"it is in use: another spmvm or another option has locked it; use one of its own for each, or wait";
+
 static void one_user_at_a_time(void **state)
 {
 	struct backend_source source = in_file("shared");
 	struct mem_backend first = opened(2 * MIB, &source), second;
-	static const char BUSY[] =
-		"it is in use: another spmvm or another option has locked it; use one of its own for "
-		"each, or wait";
 
 	(void)state;
 	refused(2 * MIB, &source, EBUSY, BUSY);
@@ -359,6 +360,37 @@ static void a_descriptor_that_was_passed(void **state)
 	assert_int_equal(fcntl(fd, F_GETFD), -1);
 }
 
+/* Two descriptors of one open file share its flock(2), in one process and in two. */
+static void one_user_of_a_passed_file(void **state)
+{
+	int fd = memfd_create("theirs", MFD_ALLOW_SEALING), copy = dup(fd), status;
+	struct backend_source source = {.inherited = fd}, again = {.inherited = copy};
+	struct mem_backend backend = opened(2 * MIB, &source);
+	pid_t other;
+
+	(void)state;
+	refused(2 * MIB, &again, EBUSY, BUSY);
+	/* the refused one was closed, and with it the record lock: in spmvm that is the end anyway */
+	backend_release(&backend);
+	fd = memfd_create("theirs", MFD_ALLOW_SEALING);
+	copy = dup(fd);
+	source.inherited = fd;
+	again.inherited = copy;
+	backend = opened(2 * MIB, &source);
+	other = fork();
+	assert_true(other >= 0);
+	if (other == 0) {
+		struct mem_backend theirs;
+		struct error err;
+
+		_exit(backend_open(&theirs, "x", "--spm", 2 * MIB, &again, -1, &err) == -EBUSY ? 0 : 1);
+	}
+	assert_int_equal(waitpid(other, &status, 0), other);
+	assert_int_equal(status, 0);
+	close(copy);
+	backend_release(&backend);
+}
+
 static void descriptors_that_cannot_be_memory(void **state)
 {
 	struct backend_source source;
@@ -391,6 +423,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_file_system_decides, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_device_dax, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_descriptor_that_was_passed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(one_user_of_a_passed_file, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(descriptors_that_cannot_be_memory, set_up, tear_down),
 	};
 

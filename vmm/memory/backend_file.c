@@ -61,17 +61,34 @@ static int take_inherited(struct mem_backend *backend, struct error *err)
 	return 0;
 }
 
+/*
+ * flock() keeps out who has opened the file on their own, but not who was passed the same open file. A record lock belongs to the process,
+ * so it keeps out the other processes; and whether this one has it already shows a question that is asked on behalf of
+ * the open file (F_OFD_GETLK). 0 also where a file system has no record locks.
+ */
+static int lock_record(const struct mem_backend *backend)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	if (fcntl(backend->fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK)
+		return -EBUSY;
+	whole = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	return fcntl(backend->fd, F_SETLK, &whole) < 0 && (errno == EAGAIN || errno == EACCES) ? -EBUSY : 0;
+}
+
 static int lock(struct mem_backend *backend, struct error *err)
 {
-	if (flock(backend->fd, LOCK_EX | LOCK_NB) == 0)
+	int code = flock(backend->fd, LOCK_EX | LOCK_NB) < 0 ? -errno : lock_record(backend);
+
+	if (code == 0)
 		return 0;
 	/* another has opened the new file and locked it first: it is that one's */
 	backend->made = false;
-	if (errno == EWOULDBLOCK)
+	if (code == -EWOULDBLOCK || code == -EBUSY)
 		return error_set(err, EXIT_STATUS_HOST, EBUSY,
 				 "it is in use: another spmvm or another option has locked it; use one of its own for "
 				 "each, or wait");
-	return error_set(err, EXIT_STATUS_HOST, errno, "cannot lock it (flock): %s", strerror(errno));
+	return error_set(err, EXIT_STATUS_HOST, -code, "cannot lock it (flock): %s", strerror(-code));
 }
 
 /* --------------------------------------------------------------------------------------------------- what it is */

@@ -14,7 +14,8 @@
  *   fd          came through execve(), so it has no FD_CLOEXEC; from here on it does. A memfd, a file or a device-dax,
  *               open for reading and writing, not sealed against it.
  *
- * Locked with flock(2), so that no second spmvm and no second option uses it; other programs may still map it.
+ * Locked with flock(2) and a record lock (fcntl(2)), so that no second spmvm and no second option uses it, not by the same passed descriptor
+ * either; other programs may still map it. A record lock is gone when the process closes any descriptor of the file.
  */
 
 /*
