@@ -3,12 +3,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
 #include "devices/virtio/mmio.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/io.h"
 #include "vmm/machine_state.h"
 #include "vmm/memory/huge_tmpfs.h"
@@ -417,6 +419,28 @@ const struct guest_mem *machine_memory(const struct machine *machine)
 	return &machine->memory;
 }
 
+/* In steps, as it takes a second or more for 4-KiB pages of some gigabytes. */
+static int enter_region(struct machine *machine, const struct mem_region *region, const char *option)
+{
+	const uint64_t step = 256 * MIB;
+	uint64_t logged = clock_ns(CLOCK_MONOTONIC);
+
+	for (uint64_t done = 0, size; done < region->gpa.size; done += size) {
+		int code;
+
+		if (clock_ns(CLOCK_MONOTONIC) - logged >= UINT64_C(1000000000)) {
+			logged = clock_ns(CLOCK_MONOTONIC);
+			log_info(machine->log, "%s: %" PRIu64 " of %" PRIu64 " MiB in KVM's page tables", option,
+				 done / MIB, region->gpa.size / MIB);
+		}
+		size = region->gpa.size - done < step ? region->gpa.size - done : step;
+		code = kvm_vcpu_pre_fault(&machine->vcpus[0].vcpu, (struct range){region->gpa.start + done, size});
+		if (code < 0)
+			return code;
+	}
+	return 0;
+}
+
 /*
  * Memory with prealloc=on is paid for before the guest starts, and KVM's page tables are a part of the price: an exit for every page, which with pages of 4 KiB
  * costs the guest more than the host's own fault and the clearing do.
@@ -428,7 +452,7 @@ static void enter_memory(struct machine *machine)
 	for (size_t i = 0; machine->kvm->limits.pre_fault && i < layout->region_count; i++) {
 		const struct mem_region *region = &layout->regions[i];
 		const struct mem_backend *backend = machine_backend_of(machine, region);
-		int code = backend->source.prealloc ? kvm_vcpu_pre_fault(&machine->vcpus[0].vcpu, region->gpa) : 0;
+		int code = backend->source.prealloc ? enter_region(machine, region, backend->option) : 0;
 
 		if (code < 0)
 			log_debug(machine->log, "%s: its pages are not in KVM's page tables: %s", backend->option,
