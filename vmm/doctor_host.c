@@ -42,6 +42,17 @@ static bool in_a_machine(void)
 	return cpu_has(1, 31);
 }
 
+static void look_at_pre_fault(struct findings *list, bool there)
+{
+	struct finding *finding = finding_add(list, there ? FINDING_OK : FINDING_LOST, "KVM pre-fault",
+					      "%s; for a guest's first touch of memory with prealloc=on",
+					      there ? "pages are in its page tables before the start"
+						    : "pages enter its page tables one by one");
+
+	if (!there)
+		finding_remedy(finding, "use a host with Linux 6.11 or later, and hardware's nested paging");
+}
+
 static void look_at_kvm(struct findings *list)
 {
 	struct finding *finding;
@@ -66,6 +77,7 @@ static void look_at_kvm(struct findings *list)
 			    kvm.limits.backend, in_a_machine() ? ", nested" : "", kvm.limits.phys_bits,
 			    kvm.limits.max_vcpus, kvm.limits.max_memslots);
 	}
+	look_at_pre_fault(list, kvm.limits.pre_fault);
 	kvm_release(&kvm);
 }
 

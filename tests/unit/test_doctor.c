@@ -230,9 +230,10 @@ static void what_is_no_kernel_is_a_finding(void **state)
 static void this_host_is_looked_at(void **state)
 {
 	static const char *const NAMES[] = {
-		"KVM",     "memory",    "host NUMA",       "2M huge pages", "1G huge pages", "transparent 2M",
-		"busybox", "virtiofsd", "user namespaces", "seccomp",       "Landlock",      "passt",
-		"tap",     "vhost-net", "vhost-vsock"};
+		"KVM",           "KVM pre-fault",  "memory",  "host NUMA", "2M huge pages",
+		"1G huge pages", "transparent 2M", "busybox", "virtiofsd", "user namespaces",
+		"seccomp",       "Landlock",       "passt",   "tap",       "vhost-net",
+		"vhost-vsock"};
 	struct doctor_report *report = report_new();
 
 	(void)state;
