@@ -260,14 +260,10 @@ static void statistics(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(two_memslots),
-		cmocka_unit_test(readonly_memslot),
-		cmocka_unit_test(pre_fault),
-		cmocka_unit_test(memslot_errors),
-		cmocka_unit_test(pics_are_masked),
-		cmocka_unit_test(irqfd_wakes_halted_guest),
-		cmocka_unit_test(irqfd_errors),
-		cmocka_unit_test(statistics),
+		cmocka_unit_test(two_memslots),    cmocka_unit_test(readonly_memslot),
+		cmocka_unit_test(pre_fault),       cmocka_unit_test(memslot_errors),
+		cmocka_unit_test(pics_are_masked), cmocka_unit_test(irqfd_wakes_halted_guest),
+		cmocka_unit_test(irqfd_errors),    cmocka_unit_test(statistics),
 	};
 
 	guest_deadline();
